@@ -1,0 +1,232 @@
+"""In-context learning curves: every predictor on the same prompts, with intervals, as tidy tables.
+
+Evaluation is paired. All predictors meet the same prompts, so the interval of a difference between two of them is far
+narrower than the intervals of their curves suggest; `excess_risk` makes use of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from icl_lib.samplers import SEEDS, FunctionClass, sample_prompts
+
+Predictor = Callable[[Tensor, Tensor], Tensor]
+"""Maps xs (B, n, d), ys (B, n) to predictions (B, n); entry i uses the i examples before it and x_i only."""
+
+CurvePredictor = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Maps xs (B, n, d), ys (B, n), queries (B, Q, d) to predictions (B, Q)."""
+
+RESAMPLES = 2000
+COVERAGE = 0.90
+_BATCH = 128
+
+
+@torch.no_grad()
+def squared_errors(
+    predictors: Mapping[str, Predictor],
+    function_class: FunctionClass,
+    *,
+    n_examples: int,
+    n_prompts: int = 1280,
+    seed: int = 0,
+) -> dict[str, Float[Tensor, "prompts examples"]]:
+    """Squared error of each predictor, on each prompt, at each prefix.
+
+    Args:
+        predictors: by name.
+        function_class: what the prompts' functions are drawn from.
+        n_examples: points per prompt; the errors are those after 0, 1, ..., n_examples - 1 examples.
+        n_prompts: number of prompts.
+        seed: an evaluation seed, in [0, 2**32): training can never have seen its prompts.
+
+    Returns:
+        For each name a float64 tensor (n_prompts, n_examples).
+
+    Raises:
+        ValueError: a seed of training, no predictor, or predictions that are not finite or of another shape.
+    """
+    _check_evaluation(predictors, seed)
+    xs, ys, _ = sample_prompts(function_class, n_prompts, n_examples, seed=seed)
+    errors = {}
+    for name, predictor in predictors.items():
+        parts = [predictor(x, y) for x, y in zip(xs.split(_BATCH), ys.split(_BATCH), strict=True)]
+        errors[name] = _checked(name, parts, ys).square()
+    return errors
+
+
+@torch.no_grad()
+def curve_errors(
+    predictors: Mapping[str, CurvePredictor],
+    function_class: FunctionClass,
+    *,
+    n_examples: int,
+    n_queries: int = 16,
+    n_prompts: int = 1280,
+    seed: int = 0,
+) -> dict[str, Float[Tensor, "prompts 1"]]:
+    """Squared error after a fixed number of examples, averaged over several fresh queries of each prompt.
+
+    Averaging over queries leaves the mean what it is and narrows its interval. Prompts and functions are those that
+    `squared_errors` draws at the same seed.
+
+    Args:
+        predictors: by name, each `(xs (B, n, d), ys (B, n), queries (B, Q, d)) -> (B, Q)`.
+        function_class: what the prompts' functions are drawn from.
+        n_examples: in-context examples n before the queries.
+        n_queries: queries Q per prompt.
+        n_prompts: number of prompts.
+        seed: an evaluation seed, in [0, 2**32).
+
+    Returns:
+        For each name a float64 tensor (n_prompts, 1), ready for `learning_curves`.
+
+    Raises:
+        ValueError: as for `squared_errors`.
+    """
+    _check_evaluation(predictors, seed)
+    xs, ys, _ = sample_prompts(function_class, n_prompts, n_examples + n_queries, seed=seed)
+    queries, truth = xs[:, n_examples:], ys[:, n_examples:]
+    errors = {}
+    for name, predictor in predictors.items():
+        prompts = (xs[:, :n_examples], ys[:, :n_examples], queries)
+        parts = [
+            predictor(*part)
+            for part in zip(*(tensor.split(_BATCH) for tensor in prompts), strict=True)
+        ]
+        errors[name] = _checked(name, parts, truth).square().mean(1, keepdim=True)
+    return errors
+
+
+def _check_evaluation(predictors: Mapping[str, object], seed: int) -> None:
+    if not predictors:
+        raise ValueError("evaluation needs at least one predictor, got none")
+    if not 0 <= seed < SEEDS:
+        raise ValueError(f"an evaluation seed must be in [0, {SEEDS}), got {seed}")
+
+
+def _checked(name: str, parts: list[Tensor], truth: Tensor) -> Tensor:
+    """Errors of the predictions, float64, once they are known to be predictions."""
+    predictions = torch.cat(parts).double()
+    if predictions.shape != truth.shape:
+        raise ValueError(
+            f"predictor {name!r} must return shape {tuple(truth.shape)}, got {tuple(predictions.shape)}"
+        )
+    if not bool(torch.isfinite(predictions).all()):
+        raise ValueError(f"predictor {name!r} must return finite predictions, got NaN or infinity")
+    return predictions - truth.double()
+
+
+def bootstrap_interval(
+    values: Float[Tensor, "prompts columns"], *, seed: int = 0
+) -> tuple[Float[Tensor, " columns"], Float[Tensor, " columns"]]:
+    """The 90% percentile-bootstrap interval of each column's mean over prompts.
+
+    Args:
+        values: one row per prompt.
+        seed: of the resampling; the same seed resamples the same prompts, which keeps comparisons paired.
+
+    Returns:
+        Lower and upper ends, one per column.
+    """
+    prompts = values.shape[0]
+    counts = np.random.default_rng(seed).multinomial(
+        prompts, np.full(prompts, 1 / prompts), size=RESAMPLES
+    )
+    means = torch.from_numpy(counts / prompts) @ values.double()
+    tails = torch.tensor([(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], dtype=torch.float64)
+    low, high = means.quantile(tails, dim=0)
+    return low, high
+
+
+def learning_curves(
+    errors: Mapping[str, Float[Tensor, "prompts columns"]], n_examples: Sequence[int] | None = None
+) -> pd.DataFrame:
+    """Mean and median squared error against the number of examples, with the mean's 90% interval.
+
+    Args:
+        errors: as `squared_errors` or `curve_errors` returns them.
+        n_examples: number of in-context examples behind each column; 0, 1, 2, ... if not given.
+
+    Returns:
+        One row per predictor and number of in-context examples: predictor, n_examples, mse, median, ci_low, ci_high.
+    """
+    tables = []
+    for name, error in errors.items():
+        low, high = bootstrap_interval(error)
+        tables.append(
+            pd.DataFrame(
+                {
+                    "predictor": name,
+                    "n_examples": range(error.shape[1]) if n_examples is None else n_examples,
+                    "mse": error.mean(0).numpy(),
+                    "median": error.quantile(0.5, dim=0).numpy(),
+                    "ci_low": low.numpy(),
+                    "ci_high": high.numpy(),
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def evaluate(
+    predictors: Mapping[str, Predictor],
+    function_class: FunctionClass,
+    *,
+    n_examples: int,
+    n_prompts: int = 1280,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """In-context learning curves of several predictors on the same prompts.
+
+    Args:
+        predictors: by name, each `(xs, ys) -> predictions`.
+        function_class: what the prompts' functions are drawn from.
+        n_examples: points per prompt; the table's `n_examples` runs over 0, 1, ..., n_examples - 1 examples seen.
+        n_prompts: number of prompts; 1,280 as in Garg et al. (arXiv 2208.01066).
+        seed: an evaluation seed, in [0, 2**32).
+
+    Returns:
+        A tidy table: predictor, n_examples, mse, median, ci_low, ci_high (90% bootstrap interval of the mean).
+
+    Raises:
+        ValueError: see `squared_errors`.
+    """
+    return learning_curves(
+        squared_errors(
+            predictors, function_class, n_examples=n_examples, n_prompts=n_prompts, seed=seed
+        )
+    )
+
+
+def excess_risk(
+    errors: Mapping[str, Float[Tensor, "prompts columns"]],
+    reference: str,
+    n_examples: Sequence[int] | None = None,
+) -> pd.DataFrame:
+    """How much larger each predictor's mean squared error is than the reference's, prompt by prompt.
+
+    Args:
+        errors: as `squared_errors` or `curve_errors` returns them.
+        reference: the name of the predictor to compare with, usually exact Bayes.
+        n_examples: as for `learning_curves`.
+
+    Returns:
+        One row per other predictor and number of examples: predictor, n_examples, excess, ci_low, ci_high
+        (90%, paired).
+
+    Raises:
+        ValueError: a reference that is not among the errors.
+    """
+    if reference not in errors:
+        raise ValueError(f"reference must be one of {', '.join(errors)}, got {reference!r}")
+    differences = {
+        name: error - errors[reference] for name, error in errors.items() if name != reference
+    }
+    table = learning_curves(differences, n_examples)
+    return table.rename(columns={"mse": "excess"}).drop(columns="median")

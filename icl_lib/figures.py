@@ -1,0 +1,176 @@
+"""One plotting style for the whole book: colour-blind safe, the same in light and dark, on paper and in the widgets.
+
+Each predictor has one colour of the Okabe-Ito palette *and* one line style, so that no figure is read by
+colour alone. A figure
+is shown as inline SVG whose colours are CSS variables (`--icl-transformer` and so on): the page's theme sets them.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+_TEXT = "#010203"  # stands for the text's colour until `Picture` turns it into currentColor
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one predictor is drawn: a CSS variable with its colour in light, and a line style."""
+
+    variable: str
+    colour: str
+    dash: Any = "-"
+    marker: str = ""
+
+    def line(self) -> dict[str, Any]:
+        """Keyword arguments for `Axes.plot`."""
+        return {"color": self.colour, "linestyle": self.dash, "linewidth": 2.0}
+
+
+LOOKS = {
+    "truth": Look("--icl-truth", _TEXT),
+    "transformer": Look("--icl-transformer", "#0072b2"),
+    "Bayes": Look("--icl-bayes", "#e69f00", (0, (5, 2))),
+    "classical": Look("--icl-classical", "#009e73", (0, (1, 1.5))),
+    "oracle": Look("--icl-oracle", "#cc79a7", (0, (6, 2, 1.2, 2))),
+    "line": Look("--icl-line", "#d55e00", (0, (3, 1.5))),
+    "sine": Look("--icl-sine", "#56b4e9", (0, (8, 2))),
+}
+"""By role. `line` and `sine` are the two classes, and the models pretrained on one of them alone."""
+
+_RC: Any = {
+    "svg.fonttype": "none",
+    "font.size": 10.5,
+    "text.color": _TEXT,
+    "axes.edgecolor": _TEXT,
+    "axes.labelcolor": _TEXT,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "xtick.color": _TEXT,
+    "ytick.color": _TEXT,
+    "legend.frameon": False,
+    "legend.handlelength": 3.0,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "figure.constrained_layout.use": True,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished figure, shown as inline SVG that takes the page's colours and fonts.
+
+    Args:
+        svg: the drawing.
+        alt: what it shows, in words, for readers who do not see it.
+        still: stands in for a widget until that is alive.
+    """
+
+    svg: str
+    alt: str
+    still: bool = False
+
+    def _repr_html_(self) -> str:
+        kind = "icl-still" if self.still else "icl-figure"
+        return f'<figure class="{kind}">{self.svg}</figure>'
+
+
+@contextmanager
+def drawing(*args: Any, **kwargs: Any) -> Iterator[tuple[Figure, Any]]:
+    """`plt.subplots(*args, **kwargs)` in the book's style; the figure is closed at the end."""
+    with mpl.rc_context(_RC):
+        figure, axes = plt.subplots(*args, **kwargs)
+        try:
+            yield figure, axes
+        finally:
+            plt.close(figure)
+
+
+def picture(figure: Figure, alt: str, *, still: bool = False) -> Picture:
+    """Turn a figure made under `drawing` into a `Picture`; call it inside that context.
+
+    Args:
+        figure: what to show.
+        alt: what it shows, in words.
+        still: whether it stands in for a widget.
+
+    Raises:
+        ValueError: no words for `alt`.
+    """
+    if not alt.strip():
+        raise ValueError("a picture needs words in `alt`, got none")
+    file = io.StringIO()
+    with mpl.rc_context(
+        {"svg.hashsalt": alt}
+    ):  # makes the ids reproducible, and unique within a page
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
+    svg = re.sub(
+        r"font-family: [^;\"]+", "font-family: var(--pst-font-family-base, sans-serif)", svg
+    )
+    for look in LOOKS.values():
+        if look.colour != _TEXT:
+            svg = svg.replace(look.colour, f"var({look.variable}, {look.colour})")
+    svg = svg.replace(_TEXT, "currentColor")
+    width = re.search(r'width="([\d.]+)pt"', svg)
+    size = f"width:100%;max-width:{float(width[1]) * 4 / 3:.0f}px;height:auto" if width else ""
+    svg = re.sub(
+        r'<svg [^>]*?viewBox="([^"]+)"[^>]*>',
+        lambda found: (
+            f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+            f'viewBox="{found[1]}" role="img" aria-label="{html.escape(alt, quote=True)}" style="{size}">'
+        ),
+        svg,
+        count=1,
+    )
+    return Picture(svg, alt, still)
+
+
+def curve(
+    axes: Axes, table: pd.DataFrame, x: str, y: str, role: str, label: str, **line: Any
+) -> None:
+    """Draw column `y` of `table` against `x` in the role's look, with its interval as a band.
+
+    Args:
+        axes: where.
+        table: with columns x, y, ci_low and ci_high.
+        x: name of the column along the axis.
+        y: name of the column that is drawn.
+        role: a key of LOOKS.
+        label: for the legend.
+        **line: overrides of the look.
+    """
+    look = LOOKS[role]
+    axes.plot(table[x], table[y], label=label, **(look.line() | line))
+    axes.fill_between(
+        table[x], table.ci_low, table.ci_high, color=look.colour, alpha=0.18, linewidth=0
+    )
+
+
+def ignorance(
+    axes: Axes, second_moment: float | Sequence[float], xs: Sequence[float] | None = None
+) -> None:
+    """Draw the error of predicting zero, above which a predictor knows less than nothing."""
+    style: dict[str, Any] = {"color": _TEXT, "linewidth": 0.8, "alpha": 0.6}
+    if xs is None:
+        assert isinstance(second_moment, (int, float))
+        axes.axhline(second_moment, **style)
+    else:
+        axes.plot(xs, second_moment, label="predicting zero", **style)

@@ -1,0 +1,239 @@
+"""The decoder-only transformer of the paper, in three sizes.
+
+Pre-norm blocks with causal self-attention and a GELU network, as in GPT-2, with learnt positions and with
+linear maps in
+place of the embedding and the unembedding. A prompt (x_1, y_1, x_2, y_2, ...) becomes the tokens x_1, y_1,
+x_2, y_2, ...; y
+takes the first of the d coordinates of its token. The prediction of y_i is read at the token of x_i, which sees
+x_1, y_1, ..., x_i and nothing later, so one pass gives the prediction at every prefix (Garg et al., arXiv 2208.01066).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+SIZES = {"tiny": (3, 2, 64), "small": (6, 4, 128), "standard": (12, 8, 256)}
+"""Layers, heads and width, as in Garg et al.; the paper's own model is the standard one."""
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """The shape of a transformer.
+
+    Args:
+        dim: dimension d of the inputs.
+        max_examples: points (x, y) in the longest prompt; the model has two positions for each.
+        layers: number of blocks.
+        heads: attention heads per block; divides `width`.
+        width: width of the residual stream.
+
+    Raises:
+        ValueError: a size that is not a positive integer, or a width that the heads do not divide.
+    """
+
+    dim: int
+    max_examples: int
+    layers: int
+    heads: int
+    width: int
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "max_examples", "layers", "heads", "width"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        if self.width % self.heads:
+            raise ValueError(
+                f"width must be a multiple of heads, got {self.width} and {self.heads}"
+            )
+
+    @classmethod
+    def of_size(cls, size: str, dim: int, max_examples: int) -> TransformerConfig:
+        """The configuration called `size`: tiny, small or standard."""
+        if size not in SIZES:
+            raise ValueError(f"size must be one of {', '.join(SIZES)}, got {size!r}")
+        return cls(dim, max_examples, *SIZES[size])
+
+    @classmethod
+    def tiny(cls, dim: int, max_examples: int) -> TransformerConfig:
+        """3 layers, 2 heads, width 64: about 0.15 million parameters."""
+        return cls.of_size("tiny", dim, max_examples)
+
+    @classmethod
+    def small(cls, dim: int, max_examples: int) -> TransformerConfig:
+        """6 layers, 4 heads, width 128: about 1.2 million parameters."""
+        return cls.of_size("small", dim, max_examples)
+
+    @classmethod
+    def standard(cls, dim: int, max_examples: int) -> TransformerConfig:
+        """12 layers, 8 heads, width 256: about 9.5 million parameters, the paper's size."""
+        return cls.of_size("standard", dim, max_examples)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, without biases, by PyTorch's own kernel."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.project_in = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.project_out = nn.Linear(config.width, config.width, bias=False)
+
+    def forward(
+        self,
+        stream: Float[Tensor, "batch tokens width"],
+        mask: Bool[Tensor, "tokens tokens"] | None,
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Attend causally, or by `mask` (True where row may see column)."""
+        q, k, v = self.project_in(stream).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        return self.project_out(mixed.transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + network(norm(x))."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(config.width)
+        self.attention = Attention(config)
+        self.network_norm = nn.LayerNorm(config.width)
+        self.network_in = nn.Linear(config.width, 4 * config.width)
+        self.network_out = nn.Linear(4 * config.width, config.width)
+
+    def forward(
+        self,
+        stream: Float[Tensor, "batch tokens width"],
+        mask: Bool[Tensor, "tokens tokens"] | None,
+    ) -> Float[Tensor, "batch tokens width"]:
+        stream = stream + self.attention(self.attention_norm(stream), mask)
+        hidden = F.gelu(self.network_in(self.network_norm(stream)), approximate="tanh")
+        return stream + self.network_out(hidden)
+
+
+class Transformer(nn.Module):
+    """Predicts each y of a prompt from the examples before it.
+
+    Args:
+        config: the shape; `model.config` keeps it.
+    """
+
+    card: dict[str, Any] | None = None
+    """What `load` read beside the weights: recipe, seed, steps, versions, final losses, hash."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.read_in = nn.Linear(config.dim, config.width)
+        self.positions = nn.Embedding(2 * config.max_examples, config.width)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.width)
+        self.read_out = nn.Linear(config.width, 1)
+        self.apply(self._initialise)
+
+    def _initialise(self, module: nn.Module) -> None:
+        """GPT-2's initialisation: N(0, 0.02), the maps that write to the residual stream shrunk by its depth."""
+        if isinstance(module, (nn.Linear, nn.Embedding)):
+            nn.init.normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+        if isinstance(module, Block):
+            for writer in (module.attention.project_out, module.network_out):
+                nn.init.normal_(writer.weight, std=0.02 / sqrt(2 * self.config.layers))
+
+    def _check(self, xs: Tensor, ys: Tensor, queries: Tensor | None = None) -> None:
+        if xs.ndim != 3 or ys.shape != xs.shape[:2]:
+            raise ValueError(
+                f"xs must be (B, n, d) and ys (B, n), got {tuple(xs.shape)} and {tuple(ys.shape)}"
+            )
+        if xs.shape[2] != self.config.dim:
+            raise ValueError(
+                f"the model takes inputs of dimension {self.config.dim}, got {xs.shape[2]}"
+            )
+        if queries is not None and (
+            queries.ndim != 3 or queries.shape[0] != xs.shape[0] or queries.shape[2] != xs.shape[2]
+        ):
+            raise ValueError(
+                f"queries must be (B, Q, d) with the B and d of xs {tuple(xs.shape)}, got {tuple(queries.shape)}"
+            )
+        points = xs.shape[1] + (queries is not None)
+        if points > self.config.max_examples:
+            raise ValueError(
+                f"the model has positions for {self.config.max_examples} points, the query included, "
+                f"and was trained on no more; got {points}"
+            )
+        if torch.compiler.is_compiling():
+            return  # looking at values would break the graph; training's prompts are finite by construction
+        for name, values in (("xs", xs), ("ys", ys), ("queries", queries)):
+            if values is not None and not bool(torch.isfinite(values).all()):
+                raise ValueError(f"{name} must be finite, got NaN or infinity")
+
+    @staticmethod
+    def _tokens(
+        xs: Float[Tensor, "batch examples dim"], ys: Float[Tensor, "batch examples"]
+    ) -> Float[Tensor, "batch tokens dim"]:
+        """x_1, y_1, x_2, y_2, ..., each y padded with zeros to d coordinates."""
+        padded = F.pad(ys.unsqueeze(-1), (0, xs.shape[-1] - 1))
+        return torch.stack((xs, padded), dim=2).flatten(1, 2)
+
+    def forward(
+        self, xs: Float[Tensor, "batch examples dim"], ys: Float[Tensor, "batch examples"]
+    ) -> Float[Tensor, "batch examples"]:
+        """Predict y_i from (x_1, y_1, ..., x_i), for every i, in one pass.
+
+        Args:
+            xs: inputs (B, n, d), n at most `config.max_examples`.
+            ys: values (B, n); the last one is not looked at.
+
+        Returns:
+            Predictions (B, n): entry i uses the i examples before it and x_i.
+
+        Raises:
+            ValueError: shapes that disagree, too many examples, NaN or infinity.
+        """
+        self._check(xs, ys)
+        tokens = self._tokens(xs, ys)[:, :-1]  # nothing is predicted from the last y
+        stream = self.read_in(tokens) + self.positions.weight[: tokens.shape[1]]
+        for block in self.blocks:
+            stream = block(stream, None)
+        return self.read_out(self.norm(stream[:, ::2]))[..., 0]
+
+    def predict_curve(
+        self,
+        xs: Float[Tensor, "batch examples dim"],
+        ys: Float[Tensor, "batch examples"],
+        queries: Float[Tensor, "batch queries dim"],
+    ) -> Float[Tensor, "batch queries"]:
+        """Predict f at many queries, each from the same n examples, in one pass over 2n + Q tokens.
+
+        Each query token sees the examples and itself alone, at the position after them, so that the result is that of Q
+        plain forward passes over 2n + 1 tokens.
+
+        Args:
+            xs: inputs of the examples (B, n, d); n may be 0 and is at most `config.max_examples` - 1.
+            ys: their values (B, n).
+            queries: where to predict (B, Q, d).
+
+        Returns:
+            Predictions (B, Q).
+
+        Raises:
+            ValueError: shapes that disagree, too many examples, NaN or infinity.
+        """
+        self._check(xs, ys, queries)
+        context = 2 * xs.shape[1]
+        tokens = torch.cat((self._tokens(xs, ys), queries), dim=1)
+        index = torch.arange(tokens.shape[1], device=tokens.device)
+        stream = self.read_in(tokens) + self.positions(index.clamp(max=context))
+        row, column = index[:, None], index[None, :]
+        mask = (column <= row) & (column < context) | (column == row)
+        for block in self.blocks:
+            stream = block(stream, mask)
+        return self.read_out(self.norm(stream[:, context:]))[..., 0]

@@ -1,0 +1,372 @@
+"""Function classes, their mixtures and combinations, and the prompts drawn from them.
+
+A *prompt* is a sequence (x_1, f(x_1), x_2, f(x_2), ...) with x ~ N(0, I) and f drawn from a *function class*: a
+distribution over functions. Each basic class here has E f(x)^2 = 1, so that scale alone never gives a class
+away. There is no observation noise. These settings are our choice; where the paper's are known, the book says so.
+
+Classes are frozen dataclasses that compose: a mixture of combinations of mixtures is a function class again.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from math import isclose, isfinite
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from icl_lib.random import SEEDS, Draws
+
+Functions = Callable[[Tensor], Tensor]
+"""A batch of functions: maps inputs (B, n, d) to values (B, n), function b applied to row b."""
+
+
+class Prompts(NamedTuple):
+    """A batch of prompts.
+
+    Attributes:
+        xs: inputs, shape (B, n, d), float32.
+        ys: values f(x), shape (B, n), float32.
+        component: index of the mixture component that each prompt's function came from, shape (B,); 0 if not a mixture.
+    """
+
+    xs: Float[Tensor, "batch examples dim"]
+    ys: Float[Tensor, "batch examples"]
+    component: Int[Tensor, " batch"]
+
+
+class FunctionClass(ABC):
+    """A distribution over functions from R^dim to R."""
+
+    if (
+        TYPE_CHECKING
+    ):  # a field in some classes, a property in others, which one abstract property cannot be
+
+        @property
+        def dim(self) -> int:
+            """Dimension of the inputs."""
+
+    @property
+    @abstractmethod
+    def second_moment(self) -> float:
+        """E f(x)^2 over functions and x ~ N(0, I): the error of predicting zero, the line of ignorance."""
+
+    @abstractmethod
+    def at_dim(self, dim: int) -> FunctionClass:
+        """The same class in `dim` dimensions, for a curriculum; ValueError where there is none."""
+
+    @abstractmethod
+    def sample_functions(self, draws: Draws) -> tuple[Functions, Int[Tensor, " batch"]]:
+        """Draw `draws.batch_size` functions; returns them and each one's mixture component (B,)."""
+
+
+def _check_count(name: str, value: int, least: int = 1) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
+def _check_class(name: str, value: object) -> None:
+    if not isinstance(value, FunctionClass):
+        raise ValueError(f"{name} must be a function class such as DenseLinear(20), got {value!r}")
+
+
+def _check_weight(name: str, value: float) -> None:
+    if not isinstance(value, (int, float)) or not isfinite(value) or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a number in [0, 1], got {value!r}")
+
+
+class _Basic(FunctionClass):
+    """A class that is no mixture: unit second moment, one component."""
+
+    @property
+    def second_moment(self) -> float:
+        return 1.0
+
+    def sample_functions(self, draws: Draws) -> tuple[Functions, Int[Tensor, " batch"]]:
+        component = torch.zeros(draws.batch_size, dtype=torch.int64, device=draws.device)
+        return self._functions(draws), component
+
+    @abstractmethod
+    def _functions(self, draws: Draws) -> Functions: ...
+
+
+@dataclass(frozen=True)
+class DenseLinear(_Basic):
+    """f(x) = w . x with w ~ N(0, I / dim). In one dimension: the lines through the origin.
+
+    Raises:
+        ValueError: `dim` is not a positive integer.
+    """
+
+    dim: int
+
+    def __post_init__(self) -> None:
+        _check_count("dim", self.dim)
+
+    def at_dim(self, dim: int) -> DenseLinear:
+        return DenseLinear(dim)
+
+    def _functions(self, draws: Draws) -> Functions:
+        w = draws.child(0).normal(self.dim) / self.dim**0.5
+        return lambda xs: torch.einsum("bnd,bd->bn", xs.double(), w)
+
+
+@dataclass(frozen=True)
+class SparseLinear(_Basic):
+    """f(x) = w . x with `nnz` coordinates of w, chosen uniformly, drawn from N(0, 1 / nnz), the others zero.
+
+    Raises:
+        ValueError: `dim` or `nnz` is not a positive integer, or nnz > dim.
+    """
+
+    dim: int
+    nnz: int
+
+    def __post_init__(self) -> None:
+        _check_count("dim", self.dim)
+        _check_count("nnz", self.nnz)
+        if self.nnz > self.dim:
+            raise ValueError(f"nnz must be at most dim = {self.dim}, got {self.nnz}")
+
+    def at_dim(self, dim: int) -> SparseLinear:
+        return SparseLinear(dim, self.nnz)
+
+    def _functions(self, draws: Draws) -> Functions:
+        support = draws.child(0).uniform(self.dim).topk(self.nnz, dim=-1).indices
+        values = draws.child(1).normal(self.nnz) / self.nnz**0.5
+        w = torch.zeros(draws.batch_size, self.dim, dtype=torch.float64, device=draws.device)
+        w.scatter_(1, support, values)
+        return lambda xs: torch.einsum("bnd,bd->bn", xs.double(), w)
+
+
+@dataclass(frozen=True)
+class ReluNetwork(_Basic):
+    """f(x) = dim^-1/2 sum_j a_j relu(w_j . x), w_j ~ N(0, I), a_j ~ N(0, 2 / width), j = 1..width.
+
+    Two-layer networks as in Garg et al. (arXiv 2208.01066), scaled to unit second moment.
+
+    Raises:
+        ValueError: `dim` or `width` is not a positive integer.
+    """
+
+    dim: int
+    width: int = 100
+
+    def __post_init__(self) -> None:
+        _check_count("dim", self.dim)
+        _check_count("width", self.width)
+
+    def at_dim(self, dim: int) -> ReluNetwork:
+        return ReluNetwork(dim, self.width)
+
+    def _functions(self, draws: Draws) -> Functions:
+        inner = draws.child(0).normal(self.dim, self.width)
+        outer = draws.child(1).normal(self.width) * (2.0 / (self.width * self.dim)) ** 0.5
+        return lambda xs: torch.einsum(
+            "bnh,bh->bn", torch.einsum("bnd,bdh->bnh", xs.double(), inner).relu(), outer
+        )
+
+
+@dataclass(frozen=True)
+class Sinusoid(_Basic):
+    """f(x) = a sin(w x) + b cos(w x), a, b ~ N(0, 1), frequency w ~ U(low, high) in radians per unit of x; x scalar.
+
+    Amplitude is thus Rayleigh, phase uniform: chosen because the posterior given the frequency is then Gaussian.
+
+    Raises:
+        ValueError: not 0 < low < high, or one of them not finite.
+    """
+
+    low: float = 1.0
+    high: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.low) and isfinite(self.high) and 0 < self.low < self.high):
+            raise ValueError(
+                f"a band needs 0 < low < high, both finite, got low={self.low!r}, high={self.high!r}"
+            )
+
+    @property
+    def dim(self) -> int:
+        return 1
+
+    def at_dim(self, dim: int) -> Sinusoid:
+        if dim != 1:
+            raise ValueError(f"a sinusoid has one input dimension, got {dim}")
+        return self
+
+    def _functions(self, draws: Draws) -> Functions:
+        frequency = self.low + (self.high - self.low) * draws.child(0).uniform(1)
+        sine, cosine = draws.child(1).normal(2).split(1, dim=-1)
+
+        def functions(xs: Tensor) -> Tensor:
+            angle = frequency * xs[..., 0].double()
+            return sine * angle.sin() + cosine * angle.cos()
+
+        return functions
+
+
+@dataclass(frozen=True)
+class Mixture(FunctionClass):
+    """Draws each prompt's function from one of `classes`, class k with probability `weights[k]`.
+
+    Raises:
+        ValueError: no class, dimensions or lengths that disagree, a weight outside [0, 1], weights that do not
+        sum to 1.
+    """
+
+    classes: tuple[FunctionClass, ...]
+    weights: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "weights", tuple(self.weights))
+        if not self.classes or len(self.classes) != len(self.weights):
+            raise ValueError(
+                f"a mixture needs one weight per class, got {len(self.classes)} classes and {len(self.weights)} weights"
+            )
+        for index, (function_class, weight) in enumerate(
+            zip(self.classes, self.weights, strict=True)
+        ):
+            _check_class(f"classes[{index}]", function_class)
+            _check_weight(f"weights[{index}]", weight)
+        if not isclose(sum(self.weights), 1.0, abs_tol=1e-9):
+            raise ValueError(
+                f"mixture weights must sum to 1, got {self.weights} with sum {sum(self.weights)}"
+            )
+        dims = [function_class.dim for function_class in self.classes]
+        if len(set(dims)) > 1:
+            raise ValueError(f"the classes of a mixture must share one input dimension, got {dims}")
+
+    @property
+    def dim(self) -> int:
+        return self.classes[0].dim
+
+    def at_dim(self, dim: int) -> Mixture:
+        return Mixture(tuple(c.at_dim(dim) for c in self.classes), self.weights)
+
+    @property
+    def second_moment(self) -> float:
+        return sum(w * c.second_moment for w, c in zip(self.weights, self.classes, strict=True))
+
+    def sample_functions(self, draws: Draws) -> tuple[Functions, Int[Tensor, " batch"]]:
+        edges = torch.tensor(self.weights, dtype=torch.float64, device=draws.device).cumsum(0)
+        # The last edge is 1 up to rounding: leaving it out keeps the index below the number of classes.
+        component = torch.bucketize(draws.child(0).uniform(1)[:, 0], edges[:-1], right=True)
+        parts = [c.sample_functions(draws.child(k + 1))[0] for k, c in enumerate(self.classes)]
+
+        def functions(xs: Tensor) -> Tensor:
+            values = torch.stack([part(xs) for part in parts])  # (K, B, n)
+            return values[component, torch.arange(len(component), device=values.device)]
+
+        return functions, component
+
+
+@dataclass(frozen=True)
+class ConvexCombination(FunctionClass):
+    """f = weight * f1 + (1 - weight) * f2, with f1 and f2 drawn independently from `first` and `second`.
+
+    Raises:
+        ValueError: a weight outside [0, 1], or classes whose dimensions disagree.
+    """
+
+    first: FunctionClass
+    second: FunctionClass
+    weight: float
+
+    def __post_init__(self) -> None:
+        _check_class("first", self.first)
+        _check_class("second", self.second)
+        _check_weight("weight", self.weight)
+        if self.first.dim != self.second.dim:
+            raise ValueError(
+                "the classes of a combination must share one input dimension, "
+                f"got {self.first.dim} and {self.second.dim}"
+            )
+
+    @property
+    def dim(self) -> int:
+        return self.first.dim
+
+    def at_dim(self, dim: int) -> ConvexCombination:
+        return ConvexCombination(self.first.at_dim(dim), self.second.at_dim(dim), self.weight)
+
+    @property
+    def second_moment(self) -> float:
+        # Every class here has mean zero at each x, so the cross term vanishes.
+        return (
+            self.weight**2 * self.first.second_moment
+            + (1 - self.weight) ** 2 * self.second.second_moment
+        )
+
+    def sample_functions(self, draws: Draws) -> tuple[Functions, Int[Tensor, " batch"]]:
+        first, _ = self.first.sample_functions(draws.child(0))
+        second, _ = self.second.sample_functions(draws.child(1))
+        component = torch.zeros(draws.batch_size, dtype=torch.int64, device=draws.device)
+        return lambda xs: self.weight * first(xs) + (1 - self.weight) * second(xs), component
+
+
+def describe(value: Any) -> Any:
+    """A function class, or a dataclass that holds some, as plain values: dictionaries with a name, and lists."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {"class": type(value).__name__} | {
+            f.name: describe(getattr(value, f.name)) for f in fields(value)
+        }
+    if isinstance(value, tuple):
+        return [describe(item) for item in value]
+    return value
+
+
+def training_seed(seed: int) -> int:
+    """The seed under which training draws its prompts: seeds of evaluation end where those of training begin."""
+    _check_seed(seed)
+    return seed + SEEDS
+
+
+def _check_seed(seed: int, below: int = SEEDS) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < below:
+        raise ValueError(f"seed must be an integer in [0, {below}), got {seed!r}")
+
+
+def sample_prompts(
+    function_class: FunctionClass,
+    batch_size: int,
+    n_examples: int,
+    *,
+    seed: int,
+    step: int = 0,
+    device: torch.device | str = "cpu",
+) -> Prompts:
+    """Draw a batch of prompts, a pure function of (seed, step).
+
+    Prompt b depends on (seed, step, b) alone: neither on the batch size nor, as far as it reaches, on the
+    number of examples. Two function classes are given the same inputs xs at the same (seed, step).
+
+    Args:
+        function_class: what f is drawn from.
+        batch_size: number of prompts B.
+        n_examples: number n of points (x, f(x)) in each prompt.
+        seed: an integer in [0, 2**32) for evaluation; training uses `training_seed(seed)`, which lies beyond.
+        step: batch number, in [0, 2**32).
+        device: where the prompts are made.
+
+    Returns:
+        Prompts(xs (B, n, d), ys (B, n), component (B,)), xs and ys in float32.
+
+    Raises:
+        ValueError: an argument outside its range.
+    """
+    _check_class("function_class", function_class)
+    _check_count("batch_size", batch_size)
+    _check_count("n_examples", n_examples)
+    _check_seed(seed, below=2 * SEEDS)
+    if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step < 2**32:
+        raise ValueError(f"step must be an integer in [0, 2**32), got {step!r}")
+    draws = Draws(seed=seed, step=step, batch_size=batch_size, device=device)
+    xs = draws.child(0).normal(n_examples, function_class.dim).float()
+    functions, component = function_class.sample_functions(draws.child(1))
+    return Prompts(xs, functions(xs).float(), component)

@@ -1,0 +1,392 @@
+"""Training: fresh prompts each step, Muon and AdamW, a curriculum, checkpoints that lose nothing.
+
+Every step is a function of (setting, step, weights, optimiser state): the prompts come from `(seed, step)` and
+the learning
+rate from `step`. A checkpoint therefore needs no generator's state, and a run that is killed and resumed ends with the
+very weights of a run that was not, on the same machine with the same number of threads.
+
+The orthogonalised momentum of Muon (Jordan et al., 2024) drives the matrices inside the blocks, AdamW everything else:
+on this problem that is worth more than a faster machine (the book's page on choices gives the figures).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from icl_lib import bayes
+from icl_lib.model import Transformer, TransformerConfig
+from icl_lib.samplers import FunctionClass, describe, sample_prompts, training_seed
+
+CHECKPOINT = "checkpoint.safetensors"
+_REPORT_PROMPTS = 64
+_REPORT_SEED = 2**32 - 1  # an evaluation seed that the book's own evaluations do not use
+_DIVERGED = (
+    10.0  # smoothed loss, in units of the error of predicting zero, beyond which a run is given up
+)
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss became NaN, infinite or much worse than predicting zero."""
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A whole number that grows from `start` to `stop`, by `by` every `every` steps.
+
+    Raises:
+        ValueError: not 1 <= start <= stop, or `by` or `every` below 1.
+    """
+
+    start: int
+    stop: int
+    by: int = 1
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.start <= self.stop and self.by >= 1 and self.every >= 1):
+            raise ValueError(f"a ramp needs 1 <= start <= stop and by, every >= 1, got {self}")
+
+    def at(self, step: int) -> int:
+        """The value at `step`."""
+        return min(self.stop, self.start + self.by * (step // self.every))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything that a training run depends on.
+
+    Args:
+        function_class: what prompts are drawn from.
+        model: the shape of the transformer.
+        steps: number of steps.
+        seed: of the prompts and of the initial weights, in [0, 2**32).
+        batch_size: prompts per step.
+        dims: curriculum over the input dimension; the others are zero. None: all from the start.
+        examples: curriculum over the points per prompt. None: `model.max_examples` from the start.
+        muon_rate: peak learning rate of the blocks' matrices, in the scale of AdamW's.
+        adamw_rate: peak learning rate of all other parameters.
+        warmup: steps of linear warm-up.
+        decay: fraction of the run, at its end, over which the rates fall linearly to zero.
+        clip: the gradient's largest norm.
+        optimiser: "muon", or "adam" for Adam on everything at `adamw_rate`, as in Garg et al.
+
+    Raises:
+        ValueError: a value outside its range, or dimensions that disagree.
+    """
+
+    function_class: FunctionClass
+    model: TransformerConfig
+    steps: int
+    seed: int = 0
+    batch_size: int = 64
+    dims: Ramp | None = None
+    examples: Ramp | None = None
+    muon_rate: float = 4e-3
+    adamw_rate: float = 2e-3
+    warmup: int = 100
+    decay: float = 0.6
+    clip: float = 1.0
+    optimiser: str = "muon"
+
+    def __post_init__(self) -> None:
+        if self.function_class.dim != self.model.dim:
+            raise ValueError(
+                f"the model takes dimension {self.model.dim}, the function class has {self.function_class.dim}"
+            )
+        for name, ramp, most in (
+            ("dims", self.dims, self.model.dim),
+            ("examples", self.examples, self.model.max_examples),
+        ):
+            if ramp is not None and ramp.stop != most:
+                raise ValueError(f"the curriculum over {name} must end at {most}, got {ramp}")
+        if self.steps < 1 or self.batch_size < 1 or self.warmup < 0:
+            raise ValueError(
+                "steps and batch_size must be at least 1 and warmup at least 0, "
+                f"got {self.steps}, {self.batch_size}, {self.warmup}"
+            )
+        if not 0 <= self.decay <= 1:
+            raise ValueError(f"decay must be a fraction in [0, 1], got {self.decay}")
+        if self.optimiser not in ("muon", "adam"):
+            raise ValueError(f"optimiser must be 'muon' or 'adam', got {self.optimiser!r}")
+
+    def rate(self, step: int) -> float:
+        """The learning rates at `step`, as a fraction of their peaks."""
+        warm = min(1.0, (step + 1) / (self.warmup + 1))
+        fall = (self.steps - step) / max(1.0, self.decay * self.steps)
+        return min(warm, fall, 1.0)
+
+    def prompts(
+        self, step: int, device: torch.device | str = "cpu"
+    ) -> tuple[Float[Tensor, "batch examples dim"], Float[Tensor, "batch examples"]]:
+        """The prompts of `step`: inputs (B, n, d) and values (B, n)."""
+        n_examples = self.model.max_examples if self.examples is None else self.examples.at(step)
+        dim = self.model.dim if self.dims is None else self.dims.at(step)
+        function_class = (
+            self.function_class if dim == self.model.dim else self.function_class.at_dim(dim)
+        )
+        xs, ys, _ = sample_prompts(
+            function_class,
+            self.batch_size,
+            n_examples,
+            seed=training_seed(self.seed),
+            step=step,
+            device=device,
+        )
+        return torch.nn.functional.pad(xs, (0, self.model.dim - dim)), ys
+
+    def as_dict(self) -> dict[str, Any]:
+        """The setting as plain values, for cards and checkpoints."""
+        return describe(self)
+
+
+@dataclass
+class Run:
+    """A training run in progress: the model, its optimisers, the number of steps done, the loss of each."""
+
+    setting: Setting
+    model: Transformer
+    optimisers: dict[str, torch.optim.Optimizer]
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, setting: Setting, device: torch.device | str = "cpu") -> Run:
+        """A run before its first step; the initial weights are a function of the seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(setting.seed)
+            model = Transformer(setting.model)
+        model.to(device)
+        return cls(setting, model, _optimisers(setting, model))
+
+    def save(self, path: Path) -> None:
+        """Write everything to `path`, whole or not at all."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        for kind, optimiser in self.optimisers.items():
+            for index, state in optimiser.state_dict()["state"].items():
+                for name, value in state.items():
+                    tensors[f"{kind}.{index}.{name}"] = torch.as_tensor(value)
+        tensors["losses"] = torch.tensor(self.losses, dtype=torch.float64)
+        metadata = {"setting": json.dumps(self.setting.as_dict()), "step": str(self.step)}
+        write_whole(path, lambda part: save_file(tensors, part, metadata=metadata))
+
+    def restore(self, path: Path) -> None:
+        """Continue from the checkpoint at `path`.
+
+        Raises:
+            ValueError: the checkpoint belongs to another setting, or is damaged.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+        except Exception as error:
+            raise ValueError(f"{path} is not a readable checkpoint: {error}") from error
+        if json.loads(metadata.get("setting", "null")) != json.loads(
+            json.dumps(self.setting.as_dict())
+        ):
+            raise ValueError(
+                f"{path} is a checkpoint of another setting; give another folder or delete it to start again"
+            )
+        self.model.load_state_dict(_under("model.", tensors))
+        for kind, optimiser in self.optimisers.items():
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, value in _under(f"{kind}.", tensors).items():
+                index, key = name.split(".", 1)
+                state.setdefault(int(index), {})[key] = value
+            optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+        self.step = int(metadata["step"])
+        self.losses = tensors["losses"].tolist()
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)
+    }
+
+
+def _optimisers(setting: Setting, model: Transformer) -> dict[str, torch.optim.Optimizer]:
+    """Muon on the blocks' matrices, AdamW on the rest; both without weight decay."""
+    if setting.optimiser == "adam":
+        return {"adam": torch.optim.Adam(model.parameters(), lr=setting.adamw_rate, fused=True)}
+    matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
+    inside = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if id(p) not in inside]
+    return {
+        "muon": torch.optim.Muon(
+            matrices,
+            lr=setting.muon_rate,
+            momentum=0.95,
+            weight_decay=0.0,
+            adjust_lr_fn="match_rms_adamw",
+        ),
+        "adamw": torch.optim.AdamW(rest, lr=setting.adamw_rate, weight_decay=0.0, fused=True),
+    }
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside `path`, flush it to disk, and move it into place in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    write(part)
+    part.chmod(0o644)  # safetensors leaves it to its owner alone
+    with open(part, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def train_steps(run: Run) -> Iterator[float]:
+    """Do one training step per item, to the end of the setting; yields the loss before each step.
+
+    On a GPU the step is compiled and its matrix products are in bfloat16. On a CPU neither pays at these sizes; there
+    the batch is taken in slices of 16 prompts, whose activations stay in the cache.
+    """
+    setting, model = run.setting, run.model
+    device = next(model.parameters()).device
+    on_gpu = device.type == "cuda"
+    slice_size = setting.batch_size if on_gpu else 16
+
+    def squared_error(xs: Tensor, ys: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu):
+            predictions = model(xs, ys)
+        return (predictions.float() - ys).square().sum()
+
+    if on_gpu:
+        squared_error = torch.compile(squared_error, dynamic=False)
+    rates = {"muon": setting.muon_rate, "adamw": setting.adamw_rate, "adam": setting.adamw_rate}
+    while run.step < setting.steps:
+        xs, ys = setting.prompts(run.step, device)
+        loss = torch.zeros((), device=device)
+        for part in range(0, len(xs), slice_size):
+            error = (
+                squared_error(xs[part : part + slice_size], ys[part : part + slice_size])
+                / ys.numel()
+            )
+            error.backward()
+            loss += error.detach()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), setting.clip)
+        if not math.isfinite(loss.item() + norm.item()):  # before the weights are touched
+            raise TrainingDiverged(f"loss {loss.item():g}, gradient norm {norm.item():g}")
+        for name, optimiser in run.optimisers.items():
+            for group in optimiser.param_groups:
+                group["lr"] = rates[name] * setting.rate(run.step)
+            optimiser.step()
+            optimiser.zero_grad()
+        run.step += 1
+        run.losses.append(loss.item())
+        yield run.losses[-1]
+
+
+def _excess_meter(setting: Setting) -> Callable[[Transformer], float] | None:
+    """Measures a model's mean excess risk over exact Bayes on fixed prompts; None where Bayes has no exact form."""
+    xs, ys, _ = sample_prompts(
+        setting.function_class, _REPORT_PROMPTS, setting.model.max_examples, seed=_REPORT_SEED
+    )
+    try:
+        best = bayes.posterior_predictive(setting.function_class, xs, ys).mean
+    except NotImplementedError:
+        return None
+    floor = (best - ys).square().mean()
+
+    @torch.no_grad()
+    def excess(model: Transformer) -> float:
+        device = next(model.parameters()).device
+        return ((model(xs.to(device), ys.to(device)).cpu() - ys).square().mean() - floor).item()
+
+    return excess
+
+
+def fit(
+    setting: Setting,
+    folder: str | os.PathLike[str],
+    *,
+    device: torch.device | str = "cpu",
+    save_every: int = 250,
+    progress: bool = True,
+) -> Run:
+    """Train to the end of `setting`, from the checkpoint in `folder` if there is one.
+
+    Args:
+        setting: what to train.
+        folder: where the checkpoint is kept.
+        device: where to train.
+        save_every: steps between checkpoints; each is written whole or not at all. One is also written at the end
+            and on Ctrl-C.
+        progress: show a progress bar with the loss, the excess over Bayes and the time left.
+
+    Returns:
+        The finished run: its model, and the loss of every step.
+
+    Raises:
+        ValueError: the folder's checkpoint is damaged or of another setting.
+        TrainingDiverged: the loss is NaN, infinite or far above that of predicting zero; the message names the step and
+            the last good checkpoint.
+        KeyboardInterrupt: passed on, after a checkpoint.
+    """
+    path = Path(folder) / CHECKPOINT
+    run = Run.start(setting, device)
+    if path.exists():
+        run.restore(path)
+    excess = _excess_meter(setting) if progress else None
+    smooth = setting.function_class.second_moment
+    shown: dict[str, str] = {}
+    with (
+        tqdm(total=setting.steps, initial=run.step, disable=not progress, unit="step") as bar,
+        _interrupt_after_step() as interrupted,
+    ):
+        try:
+            for loss in train_steps(run):
+                smooth += 0.02 * (loss - smooth)
+                if smooth > _DIVERGED * setting.function_class.second_moment:
+                    raise TrainingDiverged(f"smoothed loss {smooth:g}")
+                shown["loss"] = f"{smooth:.4f}"
+                if excess is not None and (run.step % 100 == 0 or run.step == setting.steps):
+                    shown["excess over Bayes"] = f"{excess(run.model):.4f}"
+                bar.set_postfix(shown, refresh=False)
+                bar.update()
+                if run.step % save_every == 0 or run.step == setting.steps or interrupted():
+                    run.save(path)
+                if interrupted():
+                    raise KeyboardInterrupt
+        except TrainingDiverged as error:
+            last = path if path.exists() else "none was written yet"
+            raise TrainingDiverged(
+                f"training diverged at step {run.step}: {error}; last good checkpoint: {last}"
+            ) from None
+    return run
+
+
+@contextmanager
+def _interrupt_after_step() -> Iterator[Callable[[], bool]]:
+    """Turn Ctrl-C into a flag, so that no step is cut in half; a second Ctrl-C interrupts at once."""
+    pressed = False
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, before)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # only the main thread receives signals
+        return
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
