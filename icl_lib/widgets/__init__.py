@@ -1,0 +1,10 @@
+"""The live figures of the book: one anywidget class and one front end for each.
+
+In a running notebook the kernel computes, here; on the built page the browser does, in engine.mjs, with the graphs that
+`icl_lib.browser` exported from the torch modules used here. The front ends draw samples, sliders and lines only.
+"""
+
+from icl_lib.widgets.explorer import ConvexExplorer
+from icl_lib.widgets.mixture import MixtureDraws
+
+__all__ = ["ConvexExplorer", "MixtureDraws"]

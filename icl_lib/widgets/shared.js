@@ -1,0 +1,297 @@
+/* What the widgets share: making elements, drawing curves, the state in the address, the still figure, and the two engines.
+
+   An anywidget front end is one module. __init__.py therefore puts this file before the widget's own, and names defined
+   here are plainly visible there: there is nothing to import. */
+
+const SVG = 'http://www.w3.org/2000/svg';
+
+function build(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, '');
+    else if (value !== false && value != null) element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+/** h('p', {class: 'x', onclick: f}, 'text', child): an HTML element. s() makes SVG elements. */
+const h = (tag, attributes = {}, ...children) => build(document.createElement(tag), attributes, children);
+const s = (tag, attributes = {}, ...children) => build(document.createElementNS(SVG, tag), attributes, children);
+
+let ids = 0;
+const fresh = (name) => `icl-${name}-${Date.now().toString(36)}-${++ids}`;
+
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+/** Rounded to a multiple of `step`, without the noise of binary fractions: what is shown, shared and computed is one number. */
+const snap = (value, step) => Number((Math.round(value / step) * step).toFixed(6));
+const minus = (text) => text.replace('-', '−');
+
+/** An error as people write it: 0.081, or 3.1 × 10⁻⁶. Below 10⁻⁷ it tells of rounding and no more. */
+function pretty(value) {
+  if (!Number.isFinite(value)) return '–';
+  if (value >= 1e-3) return value >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(2)));
+  if (value < 1e-7) return '< 10⁻⁷';
+  const [digits, exponent] = value.toExponential(1).split('e-');
+  return `${digits} × 10⁻${[...exponent].map((digit) => '⁰¹²³⁴⁵⁶⁷⁸⁹'[digit]).join('')}`;
+}
+
+/** A seeded generator of uniform numbers in (0, 1): mulberry32. */
+function uniforms(seed) {
+  let a = seed >>> 0;
+  return () => {
+    a = (a + 0x6d2b79f5) | 0;
+    let t = Math.imul(a ^ (a >>> 15), 1 | a);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return (((t ^ (t >>> 14)) >>> 0) + 0.5) / 4294967296;
+  };
+}
+
+/** A standard normal number from two uniform ones (Box and Muller). */
+const normal = (uniform) => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
+
+/** SVG path through (xs, ys), for a box of 600 × 400 units that shows x in [-reach, reach] and y in [-top, top].
+
+    The box is stretched to whatever room there is, by the browser: nothing is drawn anew when the window changes. */
+function curvePath(xs, ys, reach, top) {
+  let path = '';
+  for (let i = 0; i < xs.length; i++) {
+    const x = (xs[i] / reach + 1) * 300;
+    const y = (1 - clamp(ys[i] / top, -20, 20)) * 200;
+    path += `${i ? 'L' : 'M'}${x.toFixed(1)} ${y.toFixed(1)}`;
+  }
+  return path;
+}
+
+/** A labelled slider with its value; `band` shades the part of the track that pretraining covered. */
+function slider({ label, min, max, step, value, band, text, spoken, oninput }) {
+  const id = fresh('slider');
+  const output = h('output', { for: id });
+  const input = h('input', { id, type: 'range', min, max, step, value });
+  const show = () => {
+    const number = Number(input.value);
+    output.textContent = minus(text(number));
+    input.setAttribute('aria-valuetext', (spoken ?? text)(number));
+    input.style.setProperty('--at', (number - min) / (max - min));
+  };
+  input.addEventListener('input', () => {
+    show();
+    oninput(Number(input.value));
+  });
+  const root = h('div', { class: 'icl-slider' }, h('label', { for: id }, ...label), output, input);
+  if (band) {
+    root.classList.add('has-band');
+    input.style.setProperty('--band-low', (band[0] - min) / (max - min));
+    input.style.setProperty('--band-high', (band[1] - min) / (max - min));
+  }
+  show();
+  return {
+    root,
+    input,
+    set(number) {
+      input.value = number;
+      show();
+    },
+  };
+}
+
+/** Does this page belong to the built book? Then it has no kernel, and its address may carry a view. */
+const onBuiltPage = () => document.documentElement.dataset.content_root !== undefined;
+
+/** A widget's keys in the address's query string. Off the built page it reads nothing and writes nothing. */
+function addressBar(prefix, keys) {
+  const name = (key) => (prefix ? `${prefix}.${key}` : key);
+  let timer;
+  return {
+    read() {
+      const query = new URLSearchParams(onBuiltPage() ? location.search : '');
+      return Object.fromEntries(keys.filter((key) => query.has(name(key))).map((key) => [key, query.get(name(key))]));
+    },
+    /** Write soon; `view` is null for the initial view, which needs no query. Browsers ration replaceState, hence the wait. */
+    write(view, soon = 250) {
+      if (!onBuiltPage()) return;
+      clearTimeout(timer);
+      const put = () => {
+        const query = new URLSearchParams(location.search);
+        for (const key of keys) {
+          if (view?.[key] == null) query.delete(name(key));
+          else query.set(name(key), view[key]);
+        }
+        const search = query.toString();
+        history.replaceState(history.state, '', `${location.pathname}${search && '?'}${search}${location.hash}`);
+      };
+      if (soon) timer = setTimeout(put, soon);
+      else put();
+    },
+    close: () => clearTimeout(timer),
+  };
+}
+
+/** A number from the address, or undefined if it is none or lies outside [low, high]. */
+function readNumber(text, low, high, step) {
+  const value = text?.trim() ? Number(text) : NaN;
+  return value >= low && value <= high ? snap(value, step) : undefined;
+}
+
+async function copyLink(say) {
+  try {
+    await navigator.clipboard.writeText(location.href);
+    say('Link copied. It opens exactly this view.');
+  } catch {
+    say('The browser does not allow copying here; the address bar holds the link to this view.');
+  }
+}
+
+/** The still figure that stands before the widget in the same output, if there is one. */
+function findStill(el) {
+  const output = el.closest('.cell_output') ?? el.closest('.jp-OutputArea'); // the book's page, JupyterLab
+  return [...(output?.querySelectorAll('.icl-still') ?? [])].find((still) => !still.hidden && !still.parentElement.closest('.icl-widget'));
+}
+
+/** Calls `then` once `el` stands in the document: a widget's front end may run before its output is put there. Returns a
+    function that calls it off. A frame's callbacks run before it is painted, so that nobody sees the state between. */
+function onceConnected(el, then) {
+  let waiting;
+  const look = () => {
+    if (el.isConnected) then();
+    else waiting = requestAnimationFrame(look);
+  };
+  look();
+  return () => cancelAnimationFrame(waiting);
+}
+
+/** Calls `wake` once: when the reader touches `el`, or scrolls it near the window. Being on the first screen is no wish. */
+function onceReached(el, wake) {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const done = () => {
+    controller.abort();
+    wake();
+  };
+  for (const type of ['pointerdown', 'focusin', 'input']) el.addEventListener(type, done, { signal });
+  const near = () => {
+    const { top, bottom, width } = el.getBoundingClientRect();
+    if (width && top < innerHeight + 200 && bottom > -200) done();
+  };
+  // Capture, because the page's scroller may be another element than the document.
+  document.addEventListener('scroll', near, { signal, capture: true, passive: true });
+  return () => controller.abort();
+}
+
+/* The engines. Both answer `ask({model, bayes, weight, xs, ys, queries})` through the handlers
+   {answer(reply, request), failed(message), progress(loaded, total)}, one request under way at a time: while one is, only
+   the newest of those that follow is kept. */
+
+function latestWins(send) {
+  let underWay = null;
+  let next = null;
+  let count = 0;
+  const start = (request) => {
+    underWay = { ...request, id: `${fresh('request')}-${++count}` };
+    send(underWay);
+  };
+  return {
+    ask(request) {
+      if (underWay) next = request;
+      else start(request);
+    },
+    /** The request that `id` belongs to, if it is the one under way; the next one then starts. */
+    settle(id) {
+      if (underWay?.id !== id) return null;
+      const settled = underWay;
+      underWay = null;
+      if (next) {
+        const request = next;
+        next = null;
+        start(request);
+      }
+      return settled;
+    },
+  };
+}
+
+/** Computes in this browser, in a worker, on the graphs of the built site's live/ folder. */
+async function browserEngine(handlers) {
+  if (typeof WebAssembly !== 'object') {
+    throw new Error('This browser has no WebAssembly, which it needs to run the models.');
+  }
+  const live = new URL(`${document.documentElement.dataset.content_root}live/`, document.baseURI);
+  let manifest;
+  try {
+    const response = await fetch(new URL('manifest.json', live));
+    if (!response.ok) throw new Error(`the server answered ${response.status}`);
+    manifest = await response.json();
+  } catch (error) {
+    throw new Error(`The list of models (live/manifest.json) could not be read: ${error.message}.`);
+  }
+  let worker;
+  const files = new Map();
+  const requests = latestWins((request) => worker.postMessage({ kind: 'curve', ...request }));
+  worker = new Worker(new URL('engine.mjs', live), { type: 'module' });
+  worker.onmessage = ({ data }) => {
+    if (data.kind === 'progress') {
+      files.set(data.what, data);
+      const sum = (key) => [...files.values()].reduce((total, file) => total + file[key], 0);
+      handlers.progress(sum('loaded'), sum('total'));
+      return;
+    }
+    files.clear();
+    const request = requests.settle(data.id);
+    if (!request) return;
+    if (data.kind === 'curve') handlers.answer(data, request);
+    else handlers.failed(data.message);
+  };
+  worker.onerror = (event) => {
+    event.preventDefault();
+    worker.terminate();
+    const why = event.message ? ` (${event.message})` : ': its program, live/engine.mjs, may be missing';
+    handlers.failed(`The part of the page that computes has stopped${why}.`);
+  };
+  return {
+    where: 'Computed in your browser',
+    models: Object.keys(manifest.models),
+    ask: requests.ask,
+    close: () => worker.terminate(),
+  };
+}
+
+/** Computes in the running kernel: the Python side of this widget answers. */
+function kernelEngine(model, handlers) {
+  const asks = ['xs', 'ys', 'queries'];
+  const answers = ['transformer', 'mixture', 'oracle', 'probability'];
+  let slow;
+  const requests = latestWins(({ id, ...request }) => {
+    clearTimeout(slow);
+    slow = setTimeout(() => handlers.waiting('The kernel is busy; the lines wait for its answer.'), 4000);
+    const content = { kind: 'curve', id, model: request.model, bayes: request.bayes, weight: request.weight };
+    model.send(content, undefined, asks.map((key) => request[key].buffer.slice(0)));
+  });
+  // A buffer may arrive as a DataView at an offset that is no multiple of eight: copy it to where numbers can be read.
+  const numbers = ({ buffer, byteOffset, byteLength }) => new Float64Array(buffer.slice(byteOffset, byteOffset + byteLength));
+  return new Promise((resolve, reject) => {
+    const listen = (content, buffers) => {
+      if (content.kind === 'pong') {
+        clearTimeout(patience);
+        resolve({ where: 'Computed by the running kernel', models: content.models, ask: requests.ask, close });
+        return;
+      }
+      const request = requests.settle(content.id); // null: another view's answer
+      if (!request) return;
+      clearTimeout(slow);
+      if (content.kind === 'curve') {
+        const lines = answers.map((key, i) => [key, numbers(buffers[i])]);
+        handlers.answer({ ...Object.fromEntries(lines), milliseconds: content.milliseconds }, request);
+      } else handlers.failed(content.message);
+    };
+    const close = () => {
+      clearTimeout(slow);
+      clearTimeout(patience);
+      model.off('msg:custom', listen);
+    };
+    const patience = setTimeout(() => {
+      close();
+      reject(new Error('No kernel answers. Run the cell to bring this figure to life.'));
+    }, 3000);
+    model.on('msg:custom', listen);
+    model.send({ kind: 'ping' });
+  });
+}

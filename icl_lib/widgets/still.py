@@ -1,0 +1,183 @@
+"""Still figures: what a widget shows before any script runs, drawn as its front end draws it.
+
+Like the front ends, the pictures have no size of their own: curves lie in a box of 600 x 400 units that the browser
+stretches, points and labels stand at percentages of it. The colours are the page's, by its style sheet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from math import log10
+
+import numpy as np
+from IPython.display import HTML
+
+REACH = 3.0
+"""Plots show x in [-REACH, REACH]."""
+
+COMPUTED = ("transformer", "mixture", "oracle")
+"""The explorer's lines beside the truth."""
+
+_NAMES = {
+    "truth": ("Truth", "the function f"),
+    "transformer": ("Transformer", ""),
+    "mixture": ("Exact Bayes", "prior: line or sine"),
+    "oracle": ("Oracle", "knows the blend"),
+}
+_DRAWN = ("oracle", "truth", "mixture", "transformer")  # from the lowest to the uppermost
+_BOX = 'viewBox="0 0 600 400" preserveAspectRatio="none" width="100%" height="100%"'
+_THUMB_TOP = 3.0
+
+Curve = tuple[np.ndarray, np.ndarray]
+
+
+def explorer_still(
+    *,
+    css: str,
+    compact: bool,
+    top: float,
+    lines: Mapping[str, Curve],
+    points: Curve,
+    errors: Mapping[str, float],
+    zero: float,
+    said: str,
+    model: str,
+) -> HTML:
+    """The explorer's plot and legend.
+
+    Args:
+        css: the widget's style sheet.
+        compact: whether the widget that will follow is compact, and needs less room.
+        top: the plot shows y in [-top, top].
+        lines: truth, transformer, mixture and oracle, each as (xs, ys).
+        points: the in-context examples, as (xs, ys).
+        errors: of all lines but the truth.
+        zero: the error of predicting 0.
+        said: the function in words.
+        model: name of the transformer.
+    """
+    numbers = ", ".join(f"{_NAMES[name][0]} {_pretty(errors[name])}" for name in COMPUTED)
+    alt = (
+        f"Curves over x from -3 to 3 of {said}, with {len(points[0])} in-context examples. "
+        f"Mean squared errors: {numbers}, always 0 {_pretty(zero)}."
+    )
+    fine = np.linspace(-REACH, REACH, 385)
+    hill = _path(fine, -1 + 0.24 * np.exp(-(fine**2) / 2), 1).replace("M", "L")
+    paths = "".join(
+        f'<path class="icl-line icl-{name}" d="{_path(*lines[name], top)}"/>' for name in _DRAWN
+    )
+    plot = (
+        f'<svg class="icl-plot" role="img" aria-label="{escape(alt)}">'
+        f'<svg {_BOX}><path class="icl-density" d="M0 400{hill}L600 400Z"/></svg>'
+        f"{_grid(top)}<svg {_BOX}>{paths}</svg>{_dots(*points, top, 4.5)}</svg>"
+    )
+    rows = "".join(_row(name, model, errors.get(name)) for name in _NAMES)
+    legend = (
+        f'<table class="icl-legend" style="--ignorance: {_place(zero):.4f}">'
+        "<caption>Mean squared error, <i>x</i> ~ N(0, 1)</caption>"
+        f'<tbody>{rows}<tr class="icl-ignorance"><th scope="row"><span>Always 0<small>line of ignorance</small>'
+        f"</span></th><td>{escape(_pretty(zero))}</td></tr></tbody></table>"
+    )
+    return HTML(
+        f'<figure class="icl-still icl-widget icl-explorer{" is-compact" if compact else ""}"><style>{css}</style>'
+        f'<div class="icl-body"><div class="icl-left">{plot}</div><div class="icl-right">{legend}</div></div></figure>'
+    )
+
+
+def mixture_still(
+    *,
+    css: str,
+    prompts: Sequence[tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]],
+    said: str,
+) -> HTML:
+    """The prompts drawn from a mixture, one small picture each.
+
+    Args:
+        css: the widget's style sheet.
+        prompts: for each its class, its function as (grid, values), and its points as (xs, ys).
+        said: what is shown, in words.
+    """
+    cards = "".join(
+        f'<span class="icl-card is-class-{k}"><svg class="icl-thumb" aria-hidden="true"><svg {_BOX}>'
+        f'<path class="icl-line" d="{_path(grid, values, _THUMB_TOP)}"/></svg>{_dots(xs, ys, _THUMB_TOP, 2)}</svg>'
+        "</span>"
+        for k, grid, values, xs, ys in prompts
+    )
+    return HTML(
+        f'<figure class="icl-still icl-widget icl-mixture"><style>{css}</style><div class="icl-body">'
+        f'<div class="icl-stage"><div class="icl-cards" role="img" aria-label="{escape(said)}">{cards}</div></div>'
+        "</div></figure>"
+    )
+
+
+def _dots(xs: np.ndarray, ys: np.ndarray, top: float, radius: float) -> str:
+    return "".join(
+        f'<circle class="icl-dot" r="{radius}" cx="{(x / REACH + 1) * 50:.2f}%" cy="{(1 - y / top) * 50:.2f}%"/>'
+        for x, y in zip(xs, ys, strict=True)
+    )
+
+
+def _path(xs: np.ndarray, ys: np.ndarray, top: float) -> str:
+    """As curvePath in shared.js."""
+    left, down = (xs / REACH + 1) * 300, (1 - np.clip(ys / top, -20, 20)) * 200
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in zip(left, down, strict=True))
+
+
+def _grid(top: float) -> str:
+    """As drawGrid in explorer.js."""
+    step = 1 if top <= 3 else 2 if top <= 6 else 4
+    marks = []
+    for x in (-2, -1, 0, 1, 2):
+        at = (x / REACH + 1) * 50
+        marks.append(f'<line x1="{at:.3f}%" x2="{at:.3f}%" y1="0" y2="100%"/>')
+        marks.append(f'<text x="{at:.3f}%" y="100%" dy="-6">{_minus(x)}</text>')
+    marks.append(
+        '<text x="100%" y="100%" dx="-12" dy="-6" font-style="italic">x</text></g><g class="icl-grid icl-values">'
+    )
+    most = int((top - 0.01) // step) * step
+    for y in range(-most, most + 1, step):
+        at = (1 - y / top) * 50
+        marks.append(
+            f'<line x1="0" x2="100%" y1="{at:.3f}%" y2="{at:.3f}%"/>'
+            f'<text x="6" y="{at:.3f}%" dy="-4">{_minus(y)}</text>'
+        )
+    return f'<g class="icl-grid">{"".join(marks)}</g>'
+
+
+def _row(name: str, model: str, error: float | None) -> str:
+    label, note = _NAMES[name]
+    sample = f'<svg class="icl-sample" aria-hidden="true"><path class="icl-line icl-{name}" d="M1 4H23"/></svg>'
+    value = ""
+    if error is not None:
+        bar = f'<div class="icl-bar icl-{name}" style="--share: {_place(error):.4f}"></div>'
+        value = f'{escape(_pretty(error))}<div class="icl-track">{bar}</div>'
+    head = (
+        f"<label>{sample}<span>{label}<small>{escape(note or _model(model))}</small></span></label>"
+    )
+    return f'<tr><th scope="row">{head}</th><td>{value}</td></tr>'
+
+
+def _model(name: str) -> str:
+    """As modelLabel in explorer.js."""
+    *classes, size = name.split("-")
+    return f"{classes[0].replace('+', ' + ')}{'' if '+' in classes[0] else ' only'}, {size}"
+
+
+def _place(error: float) -> float:
+    """Where an error stands on the legend's log scale, from 1e-7 to 10."""
+    return min(1.0, max(0.0, (log10(max(error, 1e-300)) + 7) / 8))
+
+
+def _minus(value: int) -> str:
+    return str(value).replace("-", "−")
+
+
+def _pretty(value: float) -> str:
+    """As pretty in shared.js."""
+    if value >= 1e-3:
+        return f"{value:.0f}" if value >= 100 else f"{float(f'{value:.2g}'):g}"
+    if value < 1e-7:
+        return "< 10⁻⁷"
+    digits, exponent = f"{value:.1e}".split("e-")
+    return f"{digits} × 10⁻{''.join('⁰¹²³⁴⁵⁶⁷⁸⁹'[int(digit)] for digit in str(int(exponent)))}"
