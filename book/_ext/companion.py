@@ -1,0 +1,104 @@
+"""What this book asks of Sphinx beyond the settings in `_config.yml`.
+
+- A formula that KaTeX cannot set stops the build, instead of appearing in red.
+- Every page describes itself to search engines and link previews.
+- Scripts do not hold up the first picture of a page.
+- What docutils and pandas write is made to say what it is to a screen reader.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinxcontrib import katex
+
+DESCRIPTION_LENGTH = 200  # what search engines and link previews show of a description
+
+
+def use_installed_katex(app: Sphinx, config: Config) -> None:
+    """Set formulas with the very version of KaTeX whose style sheet and fonts the site serves."""
+    config.katex_js_path = str(Path(app.srcdir) / "node_modules/katex/dist/katex.min.js")
+    katex.KATEX_DEFAULT_OPTIONS["throwOnError"] = True
+    katex.STARTUP_TIMEOUT = (
+        120.0  # seconds; on a busy machine node takes longer than the 5 that are usual
+    )
+
+
+def first_sentences(doctree: nodes.document) -> str:
+    """Return the page's first paragraph as plain text, cut between words at DESCRIPTION_LENGTH."""
+    for paragraph in doctree.findall(nodes.paragraph):
+        if isinstance(paragraph.parent, nodes.section):
+            text = " ".join(paragraph.astext().split())
+            if len(text) <= DESCRIPTION_LENGTH:
+                return text
+            return text[: DESCRIPTION_LENGTH - 1].rsplit(" ", 1)[0] + "…"
+    return ""
+
+
+def describe_page(
+    app: Sphinx,
+    pagename: str,
+    templatename: str,
+    context: dict[str, Any],
+    doctree: nodes.document | None,
+) -> None:
+    """Give the template a description, unless the page's own front matter has one."""
+    has_own = doctree is not None and any(
+        meta.get("name") == "description" for meta in doctree.findall(nodes.meta)
+    )
+    context["page_description"] = first_sentences(doctree) if doctree is not None else ""
+    context["has_own_description"] = has_own
+
+
+def defer_scripts(
+    app: Sphinx,
+    pagename: str,
+    templatename: str,
+    context: dict[str, Any],
+    doctree: nodes.document | None,
+) -> None:
+    """Have script files run once the page is read, in their order.
+
+    Not so the options, which inline scripts write to, nor the search page's, which call each other.
+    """
+    write = context["js_tag"]
+
+    def write_deferred(script: Any) -> str:
+        tag: str = write(script)
+        if " src=" not in tag or " defer=" in tag or "documentation_options.js" in tag:
+            return tag
+        return tag.replace("<script ", '<script defer="defer" ', 1)
+
+    if pagename != "search":
+        context["js_tag"] = write_deferred
+
+
+def mend_markup(
+    app: Sphinx,
+    pagename: str,
+    templatename: str,
+    context: dict[str, Any],
+    doctree: nodes.document | None,
+) -> None:
+    """Replace markup that axe-core finds fault with, where no setting upstream does."""
+    if "body" in context:
+        context["body"] = (
+            context["body"]
+            # docutils gives a bibliography's entries a role that ARIA has since withdrawn.
+            .replace(' role="doc-biblioentry"', ' role="listitem"')
+            # pandas heads the column of an unnamed index with nothing.
+            .replace("<th></th>", "<td></td>")
+            # myst-nb names a hidden cell's switch otherwise than it labels it.
+            .replace('<summary aria-label="Toggle hidden content">', "<summary>")
+        )
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the extension."""
+    app.connect("config-inited", use_installed_katex)
+    app.connect("html-page-context", describe_page)
+    app.connect("html-page-context", defer_scripts)
+    app.connect("html-page-context", mend_markup)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
