@@ -1,0 +1,134 @@
+"""A slider's move to its picture on the built page, and what the page loads: in headless Chromium, one thread.
+
+The clock starts at the time stamp of the browser's own input event (a key pressed on the focused slider) and stops when
+all four lines and their errors are in the document and laid out. With the picture comes the next frame of the screen.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import statistics
+import threading
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, Request, sync_playwright
+
+from book.serve import make_server
+
+SITE = Path(__file__).parents[1] / "_build" / "html"
+CHAPTER = "notebooks/convex_combinations.html"
+MOVES = 60
+WARM_UP = 20  # the browser compiles what runs often a second time, better
+
+_WATCH = """() => {
+  window.times = { drawn: [], painted: [] };
+  const el = document.querySelector('[data-stage]');
+  let moved = 0;
+  el.addEventListener('input', (event) => { moved = event.timeStamp; }, true);
+  el.addEventListener('icl-drawn', () => {
+    const since = moved;
+    el.getBoundingClientRect();
+    window.times.drawn.push(performance.now() - since);
+    requestAnimationFrame(() => {
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = () => window.times.painted.push(performance.now() - since);
+      port2.postMessage(0);
+    });
+  });
+}"""
+
+
+def _open(browser: Browser, url: str) -> tuple[Page, dict[str, int]]:
+    """A page and the compressed sizes of the files it has loaded, each once."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(120_000)
+    sizes: dict[str, int] = {}
+
+    def note(request: Request) -> None:
+        file = SITE / request.url.removeprefix(url).split("?")[0].split("#")[0]
+        if request.url.startswith(url) and file.is_file():
+            data = file.read_bytes()
+            sizes[str(file)] = min(len(data), len(gzip.compress(data, 6)))
+
+    page.context.on("request", note)
+    return page, sizes
+
+
+def _latency(browser: Browser, url: str, model: str, n_examples: int) -> dict[str, list[float]]:
+    """Milliseconds from each of MOVES key presses to the lines drawn, and to the frame painted."""
+    page, _ = _open(browser, url)
+    view = f"?a=0.2&n={n_examples}&model={model.replace('+', '%2B')}"
+    page.goto(url + CHAPTER + view)
+    page.wait_for_selector("[data-stage=live]")
+    page.get_by_role("slider", name="Combination weight").focus()
+    page.evaluate(_WATCH)
+    for move in range(WARM_UP + MOVES):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function(f"window.times.painted.length > {move}")
+    times = page.evaluate("window.times")
+    page.close()
+    return {kind: values[WARM_UP:] for kind, values in times.items()}
+
+
+def _quantile(times: list[float]) -> float:
+    return statistics.quantiles(times, n=10)[-1]
+
+
+def rows() -> list[dict[str, Any]]:
+    """Latency for both sizes, and the weights of page and runtime."""
+    server = make_server(SITE)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/"
+    found = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        for size, limit in (("tiny", 16), ("small", 33)):
+            few, many = (_latency(browser, url, f"line+sine-0.5-{size}", n) for n in (20, 40))
+            median = statistics.median
+            found.append(
+                {
+                    "what": f"a slider's move to its picture, {size}, all lines",
+                    "reference": f"{limit} ms",
+                    "reach": "median under",
+                    "measured": f"{median(few['drawn']):.1f} ms",
+                    "detail": f"20 examples, as first shown; 90% quantile {_quantile(few['drawn']):.0f} ms; "
+                    f"painted, at 60 frames a second: {median(few['painted']):.0f} ms; "
+                    f"40 examples: {median(many['drawn']):.1f} ms",
+                }
+            )
+        page, sizes = _open(browser, url)
+        page.goto(url + CHAPTER, wait_until="networkidle")
+        before = dict(sizes)
+        page.get_by_role("slider", name="Combination weight").focus()
+        page.wait_for_selector("[data-stage=live]")
+        after = {name: size for name, size in sizes.items() if name not in before}
+        browser.close()
+    server.shutdown()
+    graphs = {name: size for name, size in after.items() if name.endswith(".onnx")}
+    found.append(
+        {
+            "what": "a chapter's first load before any touch, gzip",
+            "reference": "3 MB",
+            "reach": "under",
+            "measured": f"{sum(before.values()) / 1e6:.2f} MB",
+            "detail": CHAPTER,
+        }
+    )
+    found.append(
+        {
+            "what": "the runtime after it, gzip",
+            "reference": "5 MB",
+            "reach": "under",
+            "measured": f"{(sum(after.values()) - sum(graphs.values())) / 1e6:.2f} MB",
+            "detail": "and the first view's graphs: "
+            + ", ".join(
+                f"{Path(name).name.rsplit('.', 2)[0]} {size / 1e6:.2f} MB"
+                for name, size in graphs.items()
+            ),
+        }
+    )
+    return found

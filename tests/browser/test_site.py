@@ -1,0 +1,164 @@
+"""Every page of the built site is whole, asks no other host, is accessible and fits a phone."""
+
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+
+from .conftest import DESKTOP, PHONE, REPOSITORY, SITE, Visit
+
+FIRST_LOAD_LIMIT = 3_000_000  # bytes, gzip
+AXE = REPOSITORY / "node_modules" / "axe-core" / "axe.min.js"
+
+PAGES = sorted(
+    str(file.relative_to(SITE))
+    for file in SITE.rglob("*.html")
+    if not file.relative_to(SITE).parts[0].startswith("_") and file != SITE / "index.html"
+)
+every_page = pytest.mark.parametrize("path", PAGES)
+
+
+@cache
+def parsed(path: str) -> BeautifulSoup:
+    """Return the tree of a page."""
+    return BeautifulSoup((SITE / path).read_text(encoding="utf-8"), "html.parser")
+
+
+def test_the_site_has_pages() -> None:
+    assert "book/intro.html" in PAGES
+    assert "search.html" in PAGES
+
+
+def test_the_root_leads_to_the_first_page(visit: Callable[..., Visit]) -> None:
+    opened = visit("")
+    opened.page.wait_for_url(opened.root + "book/intro.html")
+
+
+@every_page
+def test_a_page_loads_from_its_own_host_alone(
+    path: str, visit: Callable[..., Visit], record_property: Callable[[str, object], None]
+) -> None:
+    opened = visit(path)
+    record_property("first load", f"{opened.transferred / 1e6:7.2f} MB  {path}")
+    assert opened.transferred < FIRST_LOAD_LIMIT
+    # Down to the end, so that what loads as the reader reaches it is loaded too.
+    opened.page.mouse.wheel(0, 100_000)
+    opened.page.wait_for_load_state("networkidle")
+
+
+@every_page
+def test_a_page_has_a_title_a_language_and_one_heading(path: str) -> None:
+    page = parsed(path)
+    assert page.title is not None
+    assert page.title.get_text(strip=True)
+    assert page.html is not None
+    assert page.html.get("lang") == "en"
+    assert len(page.select("h1")) == 1
+
+
+def targets(path: str) -> list[str]:
+    """Return what a page links to or loads on the site itself."""
+    page = parsed(path)
+    found = [
+        str(tag[attribute])
+        for attribute in ("href", "src")
+        for tag in page.find_all(attrs={attribute: True})
+    ]
+    return [
+        target for target in found if not urlsplit(target).scheme and not target.startswith("//")
+    ]
+
+
+@every_page
+def test_internal_links_resolve(path: str) -> None:
+    broken = []
+    for target in targets(path):
+        name, fragment = urldefrag(target)
+        assert not name.startswith("/"), f"{target} would leave the sub-path"
+        relative = unquote(urlsplit(name).path)
+        file = (SITE / path).parent / relative if relative else SITE / path
+        if file.is_dir():
+            file = file / "index.html"
+        if not file.is_file():
+            broken.append(target)
+        elif fragment and file.suffix == ".html":
+            there = parsed(str(file.resolve().relative_to(SITE.resolve())))
+            if there.find(id=unquote(fragment)) is None:
+                broken.append(target)
+    assert not broken
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@every_page
+def test_axe_finds_nothing(
+    path: str, theme: str, size: tuple[int, int], visit: Callable[..., Visit]
+) -> None:
+    page = visit(path, theme=theme, size=size).page
+    assert page.evaluate("document.documentElement.dataset.theme") == theme
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    violations = page.evaluate("axe.run().then(results => results.violations)")
+    assert not violations, "\n".join(
+        f"{violation['id']}: {violation['help']}: {node['target']} {node['failureSummary']}"
+        for violation in violations
+        for node in violation["nodes"]
+    )
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@every_page
+def test_a_phone_shows_the_page_without_scrolling_sideways(
+    path: str, theme: str, visit: Callable[..., Visit]
+) -> None:
+    page = visit(path, theme=theme, size=PHONE, touch=True).page
+    width = page.evaluate("document.documentElement.scrollWidth")
+    wide = page.evaluate(
+        """limit => [...document.querySelectorAll('main *')]
+            .filter(e => e.getBoundingClientRect().right > limit + 1)
+            .filter(e => !e.closest('[aria-hidden=true]'))
+            .slice(0, 5).map(e => e.tagName + '.' + e.className)""",
+        PHONE[0],
+    )
+    assert width <= PHONE[0], wide
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if parsed(path).select(".math")])
+def test_formulas_are_set_without_scripts(path: str, visit: Callable[..., Visit]) -> None:
+    formulas = parsed(path).select(".math")
+    assert all(formula.select(".katex") for formula in formulas)
+    assert not parsed(path).select(".katex-error")
+    page = visit(path, javascript=False).page
+    box = page.locator(".katex-html").first.bounding_box()
+    assert box is not None
+    assert box["width"] > 0
+    assert "_static/katex/katex.min.css" in "".join(targets(path))
+
+
+def test_search_finds_a_page(visit: Callable[..., Visit]) -> None:
+    page = visit("search.html?q=transformer").page
+    page.wait_for_selector("#search-results li a")
+
+
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_a_chapter_can_be_launched_on_binder_and_colab(notebook: Path) -> None:
+    repository = yaml.safe_load((REPOSITORY / "_config.yml").read_text())["repository"]
+    name = urlsplit(repository["url"]).path.strip("/")
+    links = [
+        str(tag["href"]) for tag in parsed(f"notebooks/{notebook.stem}.html").select("a[href]")
+    ]
+    for service in ("https://mybinder.org/", "https://colab.research.google.com/github/"):
+        found = [link for link in links if link.startswith(service)]
+        assert len(found) == 1
+        assert name in found[0]
+        assert f"notebooks/{notebook.name}" in unquote(found[0])
+    # A cell that installs the library on Colab takes it from the same repository.
+    for url in re.findall(r"git\+(https://[^\s\"'\\]+)", notebook.read_text()):
+        assert url.removesuffix(".git") == repository["url"]

@@ -1,0 +1,143 @@
+"""The page's graph of line and sine: equal to the library's posterior, and in onnxruntime to torch."""
+
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from icl_lib import bayes, browser
+from icl_lib.samplers import ConvexCombination, DenseLinear, Mixture, Sinusoid, sample_prompts
+
+LINE, SINE = DenseLinear(1), Sinusoid(1.0, 5.0)
+MIXTURE = Mixture((LINE, SINE), (0.5, 0.5))
+OUTPUTS = ["mixture", "oracle", "probability"]
+
+
+def inputs(n, *, data_weight=0.5, weight=0.5, seed=0, n_queries=128):
+    drawn = sample_prompts(ConvexCombination(LINE, SINE, data_weight), 1, 41, seed=seed)
+    return (
+        drawn.xs[:, :n].double(),
+        drawn.ys[:, :n].double(),
+        torch.linspace(-3, 3, n_queries, dtype=torch.float64)[None, :, None],
+        torch.tensor(weight, dtype=torch.float64),
+    )
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("graph") / "bayes.onnx"
+    browser.to_onnx(
+        bayes.curve_module(MIXTURE),
+        inputs(7, n_queries=11),
+        ["xs", "ys", "queries", "weight"],
+        OUTPUTS,
+        path,
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def session(path):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(path, options)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 7, 20, 40])
+@pytest.mark.parametrize("data_weight", [0.0, 0.5, 1.0])
+def test_onnxruntime_equals_torch(session, n, data_weight):
+    given = inputs(n, data_weight=data_weight, weight=0.3, seed=n)
+    found = session.run(
+        None, {i.name: v.numpy() for i, v in zip(session.get_inputs(), given, strict=True)}
+    )
+    for name, a, b in zip(OUTPUTS, found, bayes.curve_module(MIXTURE)(*given), strict=True):
+        assert a.dtype == "float64" and a.shape == tuple(b.shape)
+        assert abs(a - b.numpy()).max() < 1e-9, name
+
+
+def test_evidence_too_small_for_an_exponential_is_told_apart(session):
+    xs, _, queries, weight = inputs(20)
+    ys = 0.5 * xs[..., 0] + 0.75 * (2.5 * xs[..., 0]).sin()  # nearer to a sine than to a line
+    given = (xs, ys, queries, weight)
+    found = session.run(
+        None,
+        dict(zip([i.name for i in session.get_inputs()], (v.numpy() for v in given), strict=True)),
+    )
+    assert found[2][0, 1] == 1.0
+    for name, a, b in zip(OUTPUTS, found, bayes.curve_module(MIXTURE)(*given), strict=True):
+        assert abs(a - b.numpy()).max() < 1e-9, name
+
+
+@pytest.mark.parametrize("n_queries", [1, 2, 500])
+def test_the_number_of_queries_is_free(session, n_queries):
+    given = inputs(5, n_queries=n_queries)
+    found = session.run(
+        None, {i.name: v.numpy() for i, v in zip(session.get_inputs(), given, strict=True)}
+    )
+    assert found[0].shape == found[1].shape == (1, n_queries) and found[2].shape == (1, 2)
+
+
+def test_the_graph_has_standard_operators_only(path):
+    graph = onnx.load(path)
+    assert {node.domain for node in graph.graph.node} == {""} and not graph.functions
+    assert path.stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize("data_weight", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 5, 8, 40])
+def test_the_module_equals_the_library(n, data_weight):
+    xs, ys, queries, weight = inputs(n, data_weight=data_weight, weight=0.4, seed=50 + n)
+    mixture, oracle, probability = bayes.curve_module(MIXTURE)(xs, ys, queries, weight)
+    mean, expected_probability = bayes.posterior_curve(MIXTURE, xs, ys, queries)
+    known, _ = bayes.posterior_curve(ConvexCombination(LINE, SINE, 0.4), xs, ys, queries)
+    # The page's cells are coarser, which shows while few examples leave many frequencies open.
+    assert (mixture - mean).abs().max() < 2e-3
+    assert (oracle - known).abs().max() < 2e-3
+    assert (probability - expected_probability).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("n", [2, 3, 6, 40])
+def test_at_equal_resolution_only_the_taylor_series_is_left(n):
+    xs, ys, queries, weight = inputs(n, weight=0.4, seed=n)
+    module = bayes.CurvePosterior(resolution=bayes.FINE)
+    mixture, oracle, probability = module(xs, ys, queries, weight)
+    mean, expected_probability = bayes.posterior_curve(MIXTURE, xs, ys, queries)
+    known, _ = bayes.posterior_curve(ConvexCombination(LINE, SINE, 0.4), xs, ys, queries)
+    assert (mixture - mean).abs().max() < 1e-8
+    assert (oracle - known).abs().max() < 1e-8
+    assert (probability - expected_probability).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("weight", "function_class"), [(1.0, LINE), (0.0, SINE)], ids=["line", "sine"]
+)
+def test_the_oracle_of_an_end_is_that_class(weight, function_class):
+    xs, ys, queries, at = inputs(6, data_weight=weight, weight=weight)
+    _, oracle, _ = bayes.curve_module(MIXTURE)(xs, ys, queries, at)
+    expected, _ = bayes.posterior_curve(function_class, xs, ys, queries)
+    assert (oracle - expected).abs().max() < 1e-4
+
+
+def test_an_uneven_mixture():
+    mixture = Mixture((LINE, Sinusoid(2.0, 3.0)), (0.9, 0.1))
+    xs, ys, queries, at = inputs(2, data_weight=0.8)
+    mean, _, probability = bayes.curve_module(mixture)(xs, ys, queries, at)
+    expected, expected_probability = bayes.posterior_curve(mixture, xs, ys, queries)
+    assert (mean - expected).abs().max() < 1e-3 and (
+        probability - expected_probability
+    ).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    "function_class",
+    [LINE, Mixture((SINE, LINE), (0.5, 0.5)), Mixture((DenseLinear(2),), (1.0,))],
+    ids=repr,
+)
+def test_other_classes_have_no_graph(function_class):
+    with pytest.raises(ValueError, match=r"curves are exported for Mixture\(\(DenseLinear\(1\)"):
+        bayes.curve_module(function_class)
+
+
+def test_a_mixture_of_one_has_no_graph():
+    with pytest.raises(ValueError, match=r"strictly between 0 and 1, got 1\.0"):
+        bayes.curve_module(Mixture((LINE, SINE), (1.0, 0.0)))

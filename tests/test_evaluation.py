@@ -1,0 +1,123 @@
+"""Paired evaluation: known errors, the coverage of the interval, and what is refused."""
+
+import math
+
+import pytest
+import torch
+
+from icl_lib import DenseLinear, Mixture, Sinusoid, baselines, bayes, evaluate, sample_prompts
+from icl_lib.evaluation import (
+    bootstrap_interval,
+    curve_errors,
+    excess_risk,
+    learning_curves,
+    squared_errors,
+)
+
+
+def zero(xs, ys):
+    return torch.zeros_like(ys)
+
+
+def test_predicting_zero_has_the_second_moment_as_its_error():
+    table = evaluate({"zero": zero}, DenseLinear(3), n_examples=5, n_prompts=4000)
+    assert list(table.columns) == ["predictor", "n_examples", "mse", "median", "ci_low", "ci_high"]
+    assert list(table.n_examples) == [0, 1, 2, 3, 4]
+    assert ((table.ci_low < 1.1) & (table.ci_high > 0.9)).all()
+    assert (
+        table["median"] < table.mse
+    ).all()  # a product of two normals squared is heavy on the right
+    assert (table.ci_low < table.mse).all() and (table.mse < table.ci_high).all()
+
+
+def test_least_squares_is_exact_once_there_are_as_many_examples_as_dimensions():
+    table = evaluate({"ls": baselines.least_squares}, DenseLinear(3), n_examples=6, n_prompts=50)
+    assert (table.mse[table.n_examples >= 3] < 1e-6).all() and (
+        table.mse[table.n_examples < 3] > 0.05
+    ).all()
+
+
+def test_the_error_in_column_i_is_that_after_i_examples():
+    def copies_last(xs, ys):
+        return torch.cat((torch.zeros_like(ys[:, :1]), ys[:, :-1]), dim=1)
+
+    errors = squared_errors(
+        {"last": copies_last}, DenseLinear(2), n_examples=4, n_prompts=9, seed=5
+    )["last"]
+    ys = sample_prompts(DenseLinear(2), 9, 4, seed=5).ys.double()
+    assert torch.allclose(errors[:, 0], ys[:, 0].square()) and torch.allclose(
+        errors[:, 2], (ys[:, 2] - ys[:, 1]).square()
+    )
+
+
+def test_all_predictors_meet_the_same_prompts_in_batches_or_not():
+    seen = []
+
+    def spy(xs, ys):
+        seen.append(xs)
+        return zero(xs, ys)
+
+    squared_errors({"a": spy, "b": spy}, DenseLinear(2), n_examples=3, n_prompts=300)
+    half = len(seen) // 2
+    assert half > 1 and torch.equal(torch.cat(seen[:half]), torch.cat(seen[half:]))
+
+
+def test_the_bootstrap_interval_covers_the_mean_nine_times_in_ten():
+    generator = torch.Generator().manual_seed(0)
+    values = torch.empty(80, 1000, dtype=torch.float64).exponential_(
+        generator=generator
+    )  # 1000 experiments, mean 1
+    low, high = bootstrap_interval(values)
+    covered = ((low <= 1) & (high >= 1)).double().mean().item()
+    assert (
+        0.84 < covered < 0.93
+    )  # 0.90, less a little that skewness costs the percentile bootstrap, within sampling error
+
+
+def test_the_interval_of_a_difference_is_paired():
+    errors = {"reference": torch.rand(400, 2).double() * 10}
+    errors["slightly worse"] = errors["reference"] + 0.01
+    table = excess_risk(errors, "reference")
+    assert table.excess.tolist() == pytest.approx([0.01, 0.01])
+    assert (table.ci_high - table.ci_low < 1e-9).all()
+    assert list(table.predictor) == ["slightly worse"] * 2
+    with pytest.raises(ValueError, match="one of reference, slightly worse, got 'Bayes'"):
+        excess_risk(errors, "Bayes")
+
+
+def test_fresh_queries_give_the_error_of_the_same_prefix():
+    mixture = Mixture((DenseLinear(1), Sinusoid(1, 5)), (0.5, 0.5))
+
+    def curve(xs, ys, queries):
+        return bayes.posterior_curve(mixture, xs, ys, queries)[0]
+
+    fresh = curve_errors({"Bayes": curve}, mixture, n_examples=2, n_queries=8, n_prompts=300)
+    prefix = squared_errors(
+        {"Bayes": bayes.predictor(mixture)}, mixture, n_examples=3, n_prompts=300
+    )
+    one, other = fresh["Bayes"][:, 0], prefix["Bayes"][:, 2]
+    spread = math.sqrt(one.var() / len(one) + other.var() / len(other))
+    assert abs(one.mean() - other.mean()) < 4 * spread
+    single = curve_errors({"Bayes": curve}, mixture, n_examples=2, n_queries=1, n_prompts=20)[
+        "Bayes"
+    ][:, 0]
+    assert torch.allclose(single, other[:20], atol=1e-9)
+    assert learning_curves(fresh, [2]).n_examples.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("predictors", "seed", "message"),
+    [
+        ({}, 0, "at least one predictor, got none"),
+        ({"zero": zero}, 2**32, "evaluation seed .* got 4294967296"),
+        (
+            {"short": lambda xs, ys: ys[:, 1:]},
+            0,
+            r"'short' must return shape \(4, 3\), got \(4, 2\)",
+        ),
+        ({"bad": lambda xs, ys: ys * math.nan}, 0, "'bad' must return finite"),
+    ],
+)
+def test_bad_input_is_refused(predictors, seed, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(predictors, DenseLinear(1), n_examples=3, n_prompts=4, seed=seed)

@@ -1,0 +1,95 @@
+"""The transformer: its size, causality, and the curve in one pass."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from icl_lib import Transformer, TransformerConfig
+
+torch.manual_seed(0)
+MODEL = (
+    Transformer(TransformerConfig(dim=3, max_examples=9, layers=2, heads=2, width=16))
+    .eval()
+    .double()
+)
+with torch.no_grad():
+    for (
+        parameter
+    ) in MODEL.parameters():  # far from its small initial values, so that every path matters
+        parameter.add_(0.3 * torch.randn_like(parameter))
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_the_standard_size_has_as_many_parameters_as_the_papers_model():
+    model = Transformer(TransformerConfig.standard(20, 41))
+    assert sum(p.numel() for p in model.parameters()) == 9_491_969
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"), [("tiny", (3, 2, 64)), ("small", (6, 4, 128)), ("standard", (12, 8, 256))]
+)
+def test_the_three_sizes_are_those_of_garg_et_al(size, shape):
+    config = getattr(TransformerConfig, size)(5, 11)
+    assert (config.layers, config.heads, config.width, config.dim, config.max_examples) == (
+        *shape,
+        5,
+        11,
+    )
+
+
+@torch.no_grad()
+@given(change=st.integers(0, 8), seed=st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_a_prediction_depends_on_the_examples_before_it_and_its_own_input_only(change, seed):
+    xs, ys = draw(2, 9, 3, seed=seed), draw(2, 9, seed=seed + 1)
+    before = MODEL(xs, ys)
+    other_y, other_x = ys.clone(), xs.clone()
+    other_y[:, change] += 1
+    other_x[:, change] += 1
+    after_y, after_x = MODEL(xs, other_y), MODEL(other_x, ys)
+    assert torch.equal(after_y[:, : change + 1], before[:, : change + 1])
+    assert torch.equal(after_x[:, :change], before[:, :change])
+    assert (after_x[:, change] != before[:, change]).all()
+    assert (after_y[:, change + 1 :] != before[:, change + 1 :]).all()
+
+
+@torch.no_grad()
+def test_a_shorter_prompt_gets_the_same_predictions():
+    xs, ys = draw(2, 9, 3), draw(2, 9)
+    assert torch.allclose(MODEL(xs[:, :4], ys[:, :4]), MODEL(xs, ys)[:, :4], atol=1e-12)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("examples", range(9))
+def test_a_curve_in_one_pass_equals_the_plain_forward_query_by_query(examples):
+    xs, ys, queries = draw(2, examples, 3), draw(2, examples, seed=1), draw(2, 5, 3, seed=2)
+    curve = MODEL.predict_curve(xs, ys, queries)
+    for q in range(5):
+        prompt = torch.cat((xs, queries[:, q : q + 1]), dim=1)
+        values = torch.cat((ys, torch.full((2, 1), 9.9, dtype=torch.float64)), dim=1)
+        assert torch.allclose(MODEL(prompt, values)[:, -1], curve[:, q], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: MODEL(draw(1, 10, 3), draw(1, 10)), "positions for 9 points.*got 10"),
+        (lambda: MODEL.predict_curve(draw(1, 9, 3), draw(1, 9), draw(1, 1, 3)), "got 10"),
+        (lambda: MODEL(draw(1, 4, 2), draw(1, 4)), "dimension 3, got 2"),
+        (lambda: MODEL(draw(1, 4, 3) * math.nan, draw(1, 4)), "xs must be finite"),
+        (lambda: MODEL(draw(1, 4, 3), draw(1, 4) / 0), "ys must be finite"),
+        (lambda: TransformerConfig(1, 4, 2, 3, 16), "multiple of heads, got 16 and 3"),
+        (lambda: TransformerConfig.tiny(0, 4), "dim .* got 0"),
+        (lambda: TransformerConfig.of_size("huge", 1, 4), "tiny, small, standard, got 'huge'"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

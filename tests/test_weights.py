@@ -1,0 +1,106 @@
+"""Save and load; what is damaged or foreign is refused; every shipped model is what its card says."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from icl_lib import DenseLinear, TransformerConfig, WeightsError, available, load, sample_prompts
+from icl_lib.recipes import RECIPES
+from icl_lib.training import Setting, fit
+from icl_lib.weights import read_card, save
+
+SETTING = Setting(DenseLinear(2), TransformerConfig(2, 5, 1, 2, 16), steps=2, seed=9)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    run = fit(SETTING, tmp_path / "run", progress=False)
+    save(run, "mine", tmp_path, evaluation={"note": 1})
+    return tmp_path, run
+
+
+def test_a_saved_model_predicts_the_same_when_loaded(saved):
+    folder, run = saved
+    model = load("mine", folder)
+    xs, ys, _ = sample_prompts(DenseLinear(2), 3, 5, seed=0)
+    for name, value in run.model.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value), name
+    with torch.no_grad():
+        assert torch.allclose(model(xs, ys), run.model(xs, ys), atol=1e-6)
+    assert not model.training and not any(p.requires_grad for p in model.parameters())
+    assert model.config == SETTING.model
+    assert available(folder) == ["mine"]
+
+
+def test_the_card_holds_everything_that_trained_the_model(saved):
+    card = load("mine", saved[0]).card
+    assert card["recipe"] == json.loads(json.dumps(SETTING.as_dict()))
+    assert (card["seed"], card["steps"], card["evaluation"]) == (9, 2, {"note": 1})
+    assert set(card["versions"]) == {"python", "torch", "safetensors"} and len(card["sha256"]) == 64
+
+
+def test_half_precision_on_disk_loads_as_single(saved):
+    folder, run = saved
+    save(run, "half", folder, dtype=torch.float16)
+    model = load("half", folder)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert (folder / "half.safetensors").stat().st_size < (
+        folder / "mine.safetensors"
+    ).stat().st_size
+
+
+def test_an_unfinished_run_is_not_saved_as_a_model(saved):
+    saved[1].step = 1
+    with pytest.raises(ValueError, match="1 of 2 steps"):
+        save(saved[1], "early", saved[0])
+
+
+def flip_a_byte(folder):
+    path = folder / "mine.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def swap_in_foreign_tensors(folder):
+    path = folder / "mine.safetensors"
+    save_file({"someone.elses": torch.zeros(3)}, path)
+    import hashlib
+
+    card = read_card("mine", folder) | {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    (folder / "mine.json").write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (flip_a_byte, r"mine\.safetensors is damaged or foreign: its SHA-256 is"),
+        (lambda folder: (folder / "mine.safetensors").unlink(), r"mine\.safetensors is missing"),
+        (lambda folder: (folder / "mine.json").write_text("{"), r"mine\.json is damaged: not JSON"),
+        (
+            lambda folder: (folder / "mine.json").write_text("{}"),
+            r"mine\.json is not a card of this library",
+        ),
+        (
+            swap_in_foreign_tensors,
+            r"mine\.safetensors does not hold the model that its card describes",
+        ),
+        (lambda folder: (folder / "mine.json").unlink(), "no model 'mine' .* available: none"),
+    ],
+)
+def test_a_damaged_or_foreign_file_is_refused_by_name_and_reason(saved, damage, message):
+    damage(saved[0])
+    with pytest.raises(WeightsError, match=message) as refusal:
+        load("mine", saved[0])
+    assert isinstance(refusal.value, ValueError)
+
+
+def test_every_shipped_model_is_made_by_its_recipe():
+    assert set(available()) == set(RECIPES)
+    for name in available():
+        card = load(name).card
+        assert card["name"] == name
+        assert card["recipe"] == json.loads(json.dumps(RECIPES[name].as_dict())), name
+        assert card["steps"] == RECIPES[name].steps

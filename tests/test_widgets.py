@@ -1,0 +1,194 @@
+"""The Python side of the widgets: what the kernel answers, what still figures show, what front ends are made of."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from icl_lib import Mixture, Transformer, TransformerConfig, browser, sample_prompts
+from icl_lib.widgets import ConvexExplorer, MixtureDraws
+from icl_lib.widgets.explorer import QUERIES, curves, draw_inputs
+from icl_lib.widgets.mixture import CLASSES, draw_set
+
+MODEL, BAYES = "line+sine-0.5-tiny", "line+sine-0.5"
+
+
+@pytest.fixture(autouse=True)
+def untrained(monkeypatch):
+    """A model of random weights, so that no test here waits for a trained one."""
+    torch.manual_seed(0)
+    model = browser.TransformerCurve(Transformer(TransformerConfig.tiny(1, 41))).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+
+    def curve(name):
+        if name != MODEL:
+            raise ValueError(f"no model {name!r}")
+        return model
+
+    monkeypatch.setattr(browser, "transformer_curve", curve)
+
+
+def replies(widget, content, buffers=()):
+    """What the widget sends when its front end sends `content`."""
+    sent = []
+    widget.send = lambda content, buffers=None: sent.append((content, buffers or []))
+    widget._handle_custom_msg(content, [memoryview(buffer) for buffer in buffers])
+    return sent
+
+
+def prompt(n, seed=0):
+    generator = np.random.default_rng(seed)
+    return generator.normal(size=n), generator.normal(size=n)
+
+
+def test_kernel_answers_a_ping_with_its_models():
+    assert replies(ConvexExplorer(), {"kind": "ping"}) == [
+        ({"kind": "pong", "models": ConvexExplorer().models}, [])
+    ]
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 40])
+def test_kernel_answers_with_the_numbers_of_the_exported_modules(n):
+    xs, ys = prompt(n, seed=n)
+    content = {"kind": "curve", "id": "view-1", "model": MODEL, "bayes": BAYES, "weight": 0.3}
+    [(reply, buffers)] = replies(
+        ConvexExplorer(), content, [a.astype("<f8").tobytes() for a in (xs, ys, QUERIES)]
+    )
+    assert (reply["kind"], reply["id"]) == ("curve", "view-1")
+    transformer, mixture, oracle, probability = (np.frombuffer(buffer, "<f8") for buffer in buffers)
+
+    x, y, q = (torch.tensor(a)[None] for a in (xs, ys, QUERIES))
+    with torch.no_grad():
+        mean = browser.transformer_curve(MODEL)(
+            x[..., None].float(), y.float(), q[..., None].float()
+        )
+        exact = browser.bayes_curve(BAYES)(
+            x[..., None], y, q[..., None], torch.tensor(0.3, dtype=torch.float64)
+        )
+    assert np.array_equal(transformer, mean[0].double().numpy())
+    for ours, theirs in zip((mixture, oracle, probability), exact, strict=True):
+        assert np.array_equal(ours, theirs[0].numpy())
+    assert probability.sum() == pytest.approx(1)
+
+
+def test_a_request_that_cannot_be_answered_is_refused_in_words():
+    content = {"kind": "curve", "id": "a", "model": "no-such-model", "bayes": BAYES, "weight": 0.5}
+    [(reply, buffers)] = replies(
+        ConvexExplorer(), content, [np.zeros(0).tobytes()] * 2 + [QUERIES.tobytes()]
+    )
+    assert (reply["kind"], reply["id"], buffers) == ("failed", "a", [])
+    assert "no-such-model" in reply["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("weight", 1.1),
+        ("weight", float("nan")),
+        ("slope", -4.0),
+        ("frequency", 0.0),
+        ("n_examples", 41),
+        ("seed", -1),
+    ],
+)
+def test_a_first_view_out_of_reach_is_refused(name, value):
+    with pytest.raises(ValueError, match=rf"{name} must be in \[.*, got {value}"):
+        ConvexExplorer(**{name: value})
+
+
+def test_a_model_that_is_not_offered_is_refused():
+    with pytest.raises(ValueError, match="model must be one of"):
+        ConvexExplorer(model="gpt")
+
+
+def test_more_inputs_append_to_fewer_and_are_normal():
+    assert draw_inputs(5, 40)[:7] == draw_inputs(5, 7)
+    assert draw_inputs(5, 7) != draw_inputs(6, 7)
+    xs = np.array(draw_inputs(1, 20_000))
+    # N(0, 1) cut at three standard deviations has a variance of 0.9733; four standard errors either way.
+    assert abs(xs.mean()) < 4 / np.sqrt(len(xs))
+    assert xs.var() == pytest.approx(0.9733, abs=4 * np.sqrt(2 / len(xs)))
+
+
+def test_the_still_figure_shows_the_first_view_without_any_script():
+    explorer = ConvexExplorer(weight=0.5, n_examples=12, model=MODEL)
+    html = explorer.still().data
+    assert html.startswith('<figure class="icl-still')
+    assert "<script" not in html
+    assert html.count("<circle") == 12
+    for name in ("truth", "transformer", "mixture", "oracle"):
+        assert f'class="icl-line icl-{name}" d="M0.0 ' in html
+
+    xs = np.array(draw_inputs(explorer.seed, 12))
+    lines = curves(MODEL, BAYES, 0.5, xs, explorer.truth(xs), QUERIES)
+    drawn = re.search(r'icl-line icl-transformer" d="M([^"]+)"', html)
+    heights = np.array([float(pair.split()[1]) for pair in drawn[1].split("L")])
+    assert np.allclose(
+        (1 - heights / 200) * 3, np.clip(lines["transformer"], -60, 60), atol=1e-3
+    )  # top is 3
+    density = np.exp(-(QUERIES**2) / 2) / np.exp(-(QUERIES**2) / 2).sum()
+    error = density @ (lines["transformer"] - explorer.truth(QUERIES)) ** 2
+    assert explorer.first["errors"]["transformer"] == pytest.approx(error)
+
+
+@pytest.mark.parametrize("widget", [ConvexExplorer, MixtureDraws])
+def test_a_front_end_is_one_module_that_needs_nothing_from_elsewhere(widget):
+    assert widget._esm.count("export default") == 1
+    code = re.sub(r"/\*.*?\*/|^\s*//.*$", "", widget._esm, flags=re.DOTALL | re.MULTILINE)
+    assert "http://www.w3.org/2000/svg" in code
+    assert (
+        re.findall(r"\bimport\b|\beval\b|\bnew Function\b|https?://(?!www\.w3\.org/2000/svg)", code)
+        == []
+    )
+    assert not re.search(r"@import|url\(", widget._css)
+
+
+class TestMixtureDraws:
+    @settings(max_examples=20, deadline=None)
+    @given(st.lists(st.floats(0, 1), min_size=3, max_size=3).filter(lambda w: sum(w) > 0.01))
+    def test_comparing_the_stored_numbers_gives_what_sample_prompts_draws(self, weights):
+        shares = np.array(weights) / sum(weights)
+        stored = draw_set(7, 24, 8)
+        drawn = sample_prompts(
+            Mixture(tuple(CLASSES.values()), tuple(shares.tolist())), 24, 8, seed=7
+        )
+        component = [
+            int(np.searchsorted(np.cumsum(shares)[:-1], u, side="right")) for u in stored["u"]
+        ]
+        assert component == drawn.component.tolist()
+        assert np.allclose(stored["xs"], drawn.xs[..., 0], atol=6e-4)
+        ys = [stored["ys"][k][i] for i, k in enumerate(component)]
+        assert np.allclose(ys, drawn.ys, atol=6e-4)
+
+    def test_the_curves_pass_through_the_points(self):
+        stored = draw_set(3, 24, 8)
+        grid = np.linspace(-3, 3, 61)
+        for k in range(3):
+            for xs, ys, curve in zip(
+                stored["xs"], stored["ys"][k], stored["curves"][k], strict=True
+            ):
+                inside = np.abs(xs) < 3
+                between = np.interp(np.array(xs)[inside], grid, curve)
+                assert np.allclose(
+                    between, np.array(ys)[inside], atol=0.1
+                )  # a sine of frequency 5 bends between
+
+    def test_a_kernel_draws_the_set_that_is_asked_for(self):
+        [(reply, _)] = replies(
+            MixtureDraws(n_prompts=4, n_examples=3), {"kind": "draw", "seed": 11}
+        )
+        assert reply == {"kind": "set", "set": draw_set(11, 4, 3)}
+
+    @pytest.mark.parametrize("weights", [(1, 1), (0, 0, 0), (1, -1, 1), (1, float("inf"), 0)])
+    def test_weights_that_make_no_mixture_are_refused(self, weights):
+        with pytest.raises(ValueError, match="weights must be 3 numbers"):
+            MixtureDraws(weights)
+
+    def test_the_still_figure_shows_every_prompt(self):
+        html = MixtureDraws((0.5, 0.5, 0)).still().data
+        assert html.count("<path") == 24
+        assert "<script" not in html
