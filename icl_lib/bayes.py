@@ -416,6 +416,8 @@ def _regress(features: list[Tensor], targets: Tensor, noise: _Noise) -> tuple[Te
     nodes = max([feature.shape[1] for feature in features], default=1)
     columns = [noise.whiten(feature).expand(-1, nodes, -1) for feature in features]
     joint = torch.stack([*columns, targets.expand(-1, nodes, -1)], dim=2)
+    # A column of zeros changes no product; without one, onnxruntime-web leaves those over no examples as it finds them.
+    joint = nn.functional.pad(joint, (0, 1))
     products = joint.new_tensor(noise.precision) * (joint @ joint.mT)  # (B, N, F + 1, F + 1)
     gram = [row.unbind(-1) for row in products.unbind(-2)]
     lower: list[list[Tensor]] = []

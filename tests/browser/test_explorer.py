@@ -176,6 +176,17 @@ def test_the_numbers_on_the_page_are_those_of_torch(visit: Open, view: str) -> N
         assert numbers["errors"][name] == pytest.approx(error, rel=1e-3, abs=1e-9)
 
 
+def test_without_examples_only_the_prior_speaks(visit: Open) -> None:
+    # Many examples first, outside the mixture: a runtime that keeps anything of them would show it.
+    page = open_live(visit, "a=0.3&slope=3&freq=9.9&amp=3&phase=0.3&n=40&seed=9")
+    settled(page)
+    page.get_by_role("slider", name="In-context examples").focus()
+    page.keyboard.press("Home")
+    numbers = settled(page)
+    assert numbers["probability"] == [0.5, 0.5]
+    assert np.abs(numbers["mixture"]).max() == np.abs(numbers["oracle"]).max() == 0
+
+
 def test_the_slider_by_mouse_moves_every_line(visit: Open) -> None:
     page = open_live(visit)
     settled(page)
