@@ -14,7 +14,7 @@ from icl_lib import bayes, recipes, weights
 from icl_lib.evaluation import Predictor, excess_risk, learning_curves, squared_errors
 from icl_lib.model import Transformer
 from icl_lib.samplers import FunctionClass, Mixture
-from icl_lib.training import TrainingDiverged, fit
+from icl_lib.training import fit
 
 FAILED, INTERRUPTED = 1, 130  # argparse itself exits with 2 on bad usage
 _EXAMPLES = """examples:
@@ -23,9 +23,8 @@ _EXAMPLES = """examples:
   python -m icl_lib evaluate line+sine-0.5-small --csv curves.csv
   python -m icl_lib export --out site/live
 
-exit status: 0 done; 1 failed, with the reason on standard error; 2 bad usage; 130 interrupted (train: resume
-with the same
-command)."""
+exit status: 0 done; 1 failed, with the reason on standard error; 2 bad usage; 130 interrupted (train: the same command
+resumes)."""
 
 
 def _classes(function_class: FunctionClass) -> dict[str, FunctionClass]:
@@ -80,7 +79,7 @@ def _list(_: argparse.Namespace) -> None:
                 "model": name,
                 "shipped": "yes" if card else "no",
                 "parameters": f"{card['parameters']:,}" if card else "",
-                "steps": recipe.steps if recipe else card["steps"] if card else "",
+                "steps": card["steps"] if card else recipe.steps if recipe else "",
                 "trained on": repr(recipe.function_class) if recipe else "",
             }
         )
@@ -90,6 +89,8 @@ def _list(_: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     setting = recipes.RECIPES[options.name]
     folder = Path(options.folder or Path("runs") / options.name)
+    out = Path(options.out or folder)
+    out.mkdir(parents=True, exist_ok=True)  # if that fails, then now rather than after hours
     print(
         f"{options.name}: {setting.steps} steps on {options.device}, checkpoints in {folder}",
         flush=True,
@@ -100,7 +101,7 @@ def _train(options: argparse.Namespace) -> None:
     path = weights.save(
         run,
         options.name,
-        options.out or folder,
+        out,
         evaluation={"n_prompts": options.n_prompts, "curves": figures},
     )
     print(f"saved {path} and its card")
@@ -129,6 +130,23 @@ def _export(options: argparse.Namespace) -> None:
         print(f"{entry['bytes']:>10,} bytes  {entry['file']}")
 
 
+def _positive(text: str) -> int:
+    """A command-line argument that counts something."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def _device(text: str) -> str:
+    """A command-line argument that names a device which is there."""
+    if text not in ("cpu", "cuda"):
+        raise argparse.ArgumentTypeError(f"must be cpu or cuda, got {text!r}")
+    if text == "cuda" and not torch.cuda.is_available():
+        raise argparse.ArgumentTypeError("PyTorch finds no CUDA device here; cpu is always there")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m icl_lib",
@@ -136,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's choice)")
+    parser.add_argument("--threads", type=_positive, help="CPU threads (default: PyTorch's choice)")
     commands = parser.add_subparsers(
         title="commands", required=True, metavar="list | train | evaluate | export"
     )
@@ -158,12 +176,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--folder", help="where checkpoints go (default: runs/MODEL)")
     command.add_argument("--out", help="where the finished weights go (default: the same folder)")
-    command.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    command.add_argument("--device", type=_device, default="cpu", help="cpu or cuda (default: cpu)")
     command.add_argument(
-        "--save-every", type=int, default=250, help="steps between checkpoints (default: 250)"
+        "--save-every", type=_positive, default=250, help="steps between checkpoints (default: 250)"
     )
     command.add_argument(
-        "--n-prompts", type=int, default=1280, help="prompts of the final evaluation"
+        "--n-prompts", type=_positive, default=1280, help="prompts of the final evaluation"
     )
     command.set_defaults(run=_train)
 
@@ -177,7 +195,7 @@ def _parser() -> argparse.ArgumentParser:
         "--weights", default=weights.FOLDER, help="folder of weights (default: the shipped ones)"
     )
     command.add_argument(
-        "--n-prompts", type=int, default=1280, help="prompts per class (default: 1280)"
+        "--n-prompts", type=_positive, default=1280, help="prompts per class (default: 1280)"
     )
     command.add_argument("--seed", type=int, default=0, help="evaluation seed (default: 0)")
     command.add_argument("--csv", help="write the whole table there instead of printing a part")
@@ -197,12 +215,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
     if options.threads is not None:
-        if options.threads < 1:
-            _parser().error(f"--threads must be at least 1, got {options.threads}")
         torch.set_num_threads(options.threads)
     try:
         options.run(options)
-    except (ValueError, OSError, RuntimeError, TrainingDiverged) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:

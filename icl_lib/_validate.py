@@ -1,7 +1,42 @@
-"""The checks that every predictor makes on its prompts before it computes."""
+"""The checks that arguments and prompts pass before anything computes.
+
+Each refusal is a ValueError that says what was given and what is accepted.
+"""
+
+from math import inf, isfinite
 
 import torch
 from torch import Tensor
+
+
+def is_number(value: object) -> bool:
+    """Whether `value` is a finite int or float; True and False are no numbers."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+
+
+def check_count(name: str, value: object, least: int = 1, most: float = inf) -> None:
+    """Refuse what is not an integer from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        accepted = f"of at least {least}" if most == inf else f"in [{least}, {most}]"
+        raise ValueError(f"{name} must be an integer {accepted}, got {value!r}")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Refuse what is not a finite number above zero."""
+    if not is_number(value) or value <= 0:
+        raise ValueError(f"{name} must be a positive, finite number, got {value!r}")
+
+
+def check_not_negative(name: str, value: float) -> None:
+    """Refuse what is not a finite number of at least zero."""
+    if not is_number(value) or value < 0:
+        raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
+
+
+def check_fraction(name: str, value: float) -> None:
+    """Refuse what is not a number in [0, 1]."""
+    if not is_number(value) or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a number in [0, 1], got {value!r}")
 
 
 def check_prompts(xs: Tensor, ys: Tensor) -> None:
@@ -13,23 +48,58 @@ def check_prompts(xs: Tensor, ys: Tensor) -> None:
     Raises:
         ValueError: naming what was given and what is accepted.
     """
-    for name, value in (("xs", xs), ("ys", ys)):
-        if not isinstance(value, Tensor):
-            raise ValueError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+    _check_tensors(xs=xs, ys=ys)
     if xs.ndim != 3 or ys.ndim != 2 or xs.shape[:2] != ys.shape or xs.shape[-1] == 0:
         raise ValueError(
             "xs must have shape (batch, examples, dim) with dim at least 1, and ys shape (batch, examples); "
             f"got xs {tuple(xs.shape)} and ys {tuple(ys.shape)}"
         )
-    if not xs.is_floating_point() or xs.dtype != ys.dtype:
+    _check_alike("xs", xs, "ys", ys)
+    _check_finite(xs=xs, ys=ys)
+
+
+def check_queries(xs: Tensor, queries: Tensor) -> None:
+    """Refuse queries that do not fit prompts which have passed `check_prompts`.
+
+    Accepted: shape (batch, queries, dim) with the batch and dim of `xs`, of its dtype, on its device, and finite.
+
+    Raises:
+        ValueError: naming what was given and what is accepted.
+    """
+    _check_tensors(queries=queries)
+    batch, _, dim = xs.shape
+    if queries.ndim != 3 or queries.shape[0] != batch or queries.shape[2] != dim:
         raise ValueError(
-            f"xs and ys must have the same floating dtype; got xs {xs.dtype} and ys {ys.dtype}"
+            f"queries must have shape ({batch}, queries, {dim}) beside xs {tuple(xs.shape)}; "
+            f"got {tuple(queries.shape)}"
         )
-    if xs.device != ys.device:
+    _check_alike("xs", xs, "queries", queries)
+    _check_finite(queries=queries)
+
+
+def _check_tensors(**values: object) -> None:
+    for name, value in values.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+
+
+def _check_alike(name: str, one: Tensor, other_name: str, other: Tensor) -> None:
+    if not one.is_floating_point() or one.dtype != other.dtype:
         raise ValueError(
-            f"xs and ys must be on one device; got xs on {xs.device}, ys on {ys.device}"
+            f"{name} and {other_name} must have the same floating dtype; "
+            f"got {name} {one.dtype} and {other_name} {other.dtype}"
         )
-    for name, value in (("xs", xs), ("ys", ys)):
+    if one.device != other.device:
+        raise ValueError(
+            f"{name} and {other_name} must be on one device; "
+            f"got {name} on {one.device}, {other_name} on {other.device}"
+        )
+
+
+def _check_finite(**values: Tensor) -> None:
+    if torch.compiler.is_compiling():
+        return  # looking at values would break the graph; training's prompts are finite by construction
+    for name, value in values.items():
         bad = int((~torch.isfinite(value)).sum())
         if bad:
             raise ValueError(

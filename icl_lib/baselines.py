@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from icl_lib._validate import check_prompts
+from icl_lib._validate import check_count, check_not_negative, check_positive, check_prompts
 
 # Beyond this condition number a recursive update loses more than about six of float64's sixteen digits, and rank
 # becomes a matter of rounding: such prefixes are solved by their singular value decomposition instead.
@@ -91,7 +91,7 @@ def ridge(
         ValueError: if the prompts are refused by `check_prompts`, or alpha is negative or not finite.
     """
     check_prompts(xs, ys)
-    _check_at_least("alpha", alpha, 0.0)
+    check_not_negative("alpha", alpha)
     if alpha == 0:
         return least_squares(xs, ys)
     inputs, labels = xs.double(), ys.double()
@@ -143,8 +143,8 @@ def lasso_coefficients(
         ConvergenceError: if a problem does not reach the gap.
     """
     check_prompts(xs, ys)
-    _check_positive("alpha", alpha)
-    _check_positive("tol", tol)
+    check_positive("alpha", alpha)
+    check_positive("tol", tol)
     batch, examples, dim = xs.shape
     coefficients = torch.zeros_like(xs, dtype=torch.float64)
     if examples < 2:
@@ -174,7 +174,7 @@ def lasso_duality_gap(
             alpha is not positive and finite.
     """
     check_prompts(xs, ys)
-    _check_positive("alpha", alpha)
+    check_positive("alpha", alpha)
     if coefficients.shape != xs.shape:
         raise ValueError(
             f"coefficients must have the shape of xs, {tuple(xs.shape)}; got {tuple(coefficients.shape)}"
@@ -199,8 +199,7 @@ def nearest_neighbours(
         ValueError: if the prompts are refused by `check_prompts`, or k is not an integer of at least 1.
     """
     check_prompts(xs, ys)
-    if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-        raise ValueError(f"k must be an integer of at least 1, got {k!r}")
+    check_count("k", k)
     inputs, labels = xs.double(), ys.double()
     examples = inputs.shape[1]
     # Differences rather than |x|² + |x'|² − 2 x·x', which cancels between close points.
@@ -231,7 +230,7 @@ def gaussian_process(
             lost to rounding beside a kernel of this scale.
     """
     check_prompts(xs, ys)
-    _check_positive("noise_variance", noise_variance)
+    check_positive("noise_variance", noise_variance)
     inputs, labels = xs.double(), ys.double()
     kernel = _arc_cosine_kernel(inputs, inputs)
     largest = float(kernel.max()) if kernel.numel() else 0.0
@@ -537,13 +536,3 @@ def _longest_step(
     """The longest step, at most 1, that leaves parts and multipliers non-negative."""
     shrink = torch.maximum(-move / parts, -change / multipliers).amax((1, 2), keepdim=True)
     return 1.0 / shrink.clamp_min(1.0)
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be positive and finite, got {value}")
-
-
-def _check_at_least(name: str, value: float, least: float) -> None:
-    if not (math.isfinite(value) and value >= least):
-        raise ValueError(f"{name} must be finite and at least {least}, got {value}")

@@ -28,13 +28,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
-from math import comb, factorial, isfinite, log, pi, prod
+from math import comb, factorial, log, pi, prod
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from icl_lib._validate import check_prompts
+from icl_lib._validate import check_positive, check_prompts, check_queries
 from icl_lib.samplers import (
     ConvexCombination,
     DenseLinear,
@@ -163,14 +163,7 @@ def posterior_curve(
             finite.
     """
     _check(function_class, xs, ys, jitter)
-    batch, _, dim = xs.shape
-    if queries.ndim != 3 or queries.shape[0] != batch or queries.shape[2] != dim:
-        raise ValueError(
-            f"queries must have shape ({batch}, queries, {dim}) beside xs {tuple(xs.shape)}, "
-            f"got {tuple(queries.shape)}"
-        )
-    if not torch.isfinite(queries).all():
-        raise ValueError("queries must be finite, got NaN or infinity among them")
+    check_queries(xs, queries)
     return _in_chunks(function_class, xs, ys, queries, jitter, resolution)
 
 
@@ -193,8 +186,7 @@ def _check(function_class: FunctionClass, xs: Tensor, ys: Tensor, jitter: float)
             f"{function_class!r} takes inputs of dimension {function_class.dim}, "
             f"got xs {tuple(xs.shape)}"
         )
-    if not (isfinite(jitter) and jitter > 0):
-        raise ValueError(f"jitter must be a positive number, got {jitter!r}")
+    check_positive("jitter", jitter)
 
 
 # --- A function class as a list of regressions ----------------------------------------------------

@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icl_lib.samplers import SEEDS, FunctionClass, sample_prompts
+from icl_lib._validate import check_count
+from icl_lib.samplers import FunctionClass, check_seed, sample_prompts
 
 Predictor = Callable[[Tensor, Tensor], Tensor]
 """Maps xs (B, n, d), ys (B, n) to predictions (B, n); entry i uses the i examples before it and x_i only."""
@@ -51,7 +52,8 @@ def squared_errors(
     Raises:
         ValueError: a seed of training, no predictor, or predictions that are not finite or of another shape.
     """
-    _check_evaluation(predictors, seed)
+    _check_evaluation(predictors, n_prompts, seed)
+    check_count("n_examples", n_examples)
     xs, ys, _ = sample_prompts(function_class, n_prompts, n_examples, seed=seed)
     errors = {}
     for name, predictor in predictors.items():
@@ -89,7 +91,9 @@ def curve_errors(
     Raises:
         ValueError: as for `squared_errors`.
     """
-    _check_evaluation(predictors, seed)
+    _check_evaluation(predictors, n_prompts, seed)
+    check_count("n_examples", n_examples, least=0)
+    check_count("n_queries", n_queries)
     xs, ys, _ = sample_prompts(function_class, n_prompts, n_examples + n_queries, seed=seed)
     queries, truth = xs[:, n_examples:], ys[:, n_examples:]
     errors = {}
@@ -103,15 +107,20 @@ def curve_errors(
     return errors
 
 
-def _check_evaluation(predictors: Mapping[str, object], seed: int) -> None:
+def _check_evaluation(predictors: Mapping[str, object], n_prompts: int, seed: int) -> None:
     if not predictors:
         raise ValueError("evaluation needs at least one predictor, got none")
-    if not 0 <= seed < SEEDS:
-        raise ValueError(f"an evaluation seed must be in [0, {SEEDS}), got {seed}")
+    check_count("n_prompts", n_prompts)
+    check_seed(seed)
 
 
 def _checked(name: str, parts: list[Tensor], truth: Tensor) -> Tensor:
     """Errors of the predictions, float64, once they are known to be predictions."""
+    for part in parts:
+        if not isinstance(part, Tensor):
+            raise ValueError(
+                f"predictor {name!r} must return a torch.Tensor, got {type(part).__name__}"
+            )
     predictions = torch.cat(parts).double()
     if predictions.shape != truth.shape:
         raise ValueError(
@@ -155,7 +164,12 @@ def learning_curves(
 
     Returns:
         One row per predictor and number of in-context examples: predictor, n_examples, mse, median, ci_low, ci_high.
+
+    Raises:
+        ValueError: no errors.
     """
+    if not errors:
+        raise ValueError("a learning curve needs the errors of at least one predictor, got none")
     tables = []
     for name, error in errors.items():
         low, high = bootstrap_interval(error)
@@ -221,10 +235,12 @@ def excess_risk(
         (90%, paired).
 
     Raises:
-        ValueError: a reference that is not among the errors.
+        ValueError: a reference that is not among the errors, or stands there alone.
     """
-    if reference not in errors:
-        raise ValueError(f"reference must be one of {', '.join(errors)}, got {reference!r}")
+    if reference not in errors or len(errors) < 2:
+        raise ValueError(
+            f"reference must be one of at least two predictors, {', '.join(errors)}; got {reference!r}"
+        )
     differences = {
         name: error - errors[reference] for name, error in errors.items() if name != reference
     }

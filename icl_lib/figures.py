@@ -1,8 +1,8 @@
 """One plotting style for the whole book: colour-blind safe, the same in light and dark, on paper and in the widgets.
 
-Each predictor has one colour of the Okabe-Ito palette *and* one line style, so that no figure is read by
-colour alone. A figure
-is shown as inline SVG whose colours are CSS variables (`--icl-transformer` and so on): the page's theme sets them.
+Each predictor has one colour of the Okabe-Ito palette *and* one line style, so that no figure is read by colour alone.
+A figure is shown as inline SVG whose colours are CSS variables (`--icl-transformer` and so on): the page's theme sets
+them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ class Look:
     variable: str
     colour: str
     dash: Any = "-"
-    marker: str = ""
 
     def line(self) -> dict[str, Any]:
         """Keyword arguments for `Axes.plot`."""

@@ -1,10 +1,8 @@
 """The decoder-only transformer of the paper, in three sizes.
 
-Pre-norm blocks with causal self-attention and a GELU network, as in GPT-2, with learnt positions and with
-linear maps in
-place of the embedding and the unembedding. A prompt (x_1, y_1, x_2, y_2, ...) becomes the tokens x_1, y_1,
-x_2, y_2, ...; y
-takes the first of the d coordinates of its token. The prediction of y_i is read at the token of x_i, which sees
+Pre-norm blocks with causal self-attention and a GELU network, as in GPT-2, with learnt positions and with linear maps
+in place of the embedding and the unembedding. A prompt (x_1, y_1, x_2, y_2, ...) becomes the tokens x_1, y_1, x_2, y_2,
+...; y takes the first of the d coordinates of its token. The prediction of y_i is read at the token of x_i, which sees
 x_1, y_1, ..., x_i and nothing later, so one pass gives the prediction at every prefix (Garg et al., arXiv 2208.01066).
 """
 
@@ -18,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+
+from icl_lib._validate import check_count, check_prompts, check_queries
 
 SIZES = {"tiny": (3, 2, 64), "small": (6, 4, 128), "standard": (12, 8, 256)}
 """Layers, heads and width, as in Garg et al.; the paper's own model is the standard one."""
@@ -46,9 +46,7 @@ class TransformerConfig:
 
     def __post_init__(self) -> None:
         for name in ("dim", "max_examples", "layers", "heads", "width"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+            check_count(name, getattr(self, name))
         if self.width % self.heads:
             raise ValueError(
                 f"width must be a multiple of heads, got {self.width} and {self.heads}"
@@ -149,31 +147,22 @@ class Transformer(nn.Module):
                 nn.init.normal_(writer.weight, std=0.02 / sqrt(2 * self.config.layers))
 
     def _check(self, xs: Tensor, ys: Tensor, queries: Tensor | None = None) -> None:
-        if xs.ndim != 3 or ys.shape != xs.shape[:2]:
-            raise ValueError(
-                f"xs must be (B, n, d) and ys (B, n), got {tuple(xs.shape)} and {tuple(ys.shape)}"
-            )
+        check_prompts(xs, ys)
+        dtype = self.read_in.weight.dtype
+        if xs.dtype != dtype:
+            raise ValueError(f"the model computes in {dtype}, got xs and ys in {xs.dtype}")
         if xs.shape[2] != self.config.dim:
             raise ValueError(
                 f"the model takes inputs of dimension {self.config.dim}, got {xs.shape[2]}"
             )
-        if queries is not None and (
-            queries.ndim != 3 or queries.shape[0] != xs.shape[0] or queries.shape[2] != xs.shape[2]
-        ):
-            raise ValueError(
-                f"queries must be (B, Q, d) with the B and d of xs {tuple(xs.shape)}, got {tuple(queries.shape)}"
-            )
+        if queries is not None:
+            check_queries(xs, queries)
         points = xs.shape[1] + (queries is not None)
         if points > self.config.max_examples:
             raise ValueError(
                 f"the model has positions for {self.config.max_examples} points, the query included, "
                 f"and was trained on no more; got {points}"
             )
-        if torch.compiler.is_compiling():
-            return  # looking at values would break the graph; training's prompts are finite by construction
-        for name, values in (("xs", xs), ("ys", ys), ("queries", queries)):
-            if values is not None and not bool(torch.isfinite(values).all()):
-                raise ValueError(f"{name} must be finite, got NaN or infinity")
 
     @staticmethod
     def _tokens(
@@ -196,7 +185,7 @@ class Transformer(nn.Module):
             Predictions (B, n): entry i uses the i examples before it and x_i.
 
         Raises:
-            ValueError: shapes that disagree, too many examples, NaN or infinity.
+            ValueError: shapes or types that disagree, too many examples, NaN or infinity.
         """
         self._check(xs, ys)
         tokens = self._tokens(xs, ys)[:, :-1]  # nothing is predicted from the last y
@@ -225,7 +214,7 @@ class Transformer(nn.Module):
             Predictions (B, Q).
 
         Raises:
-            ValueError: shapes that disagree, too many examples, NaN or infinity.
+            ValueError: shapes or types that disagree, too many examples, NaN or infinity.
         """
         self._check(xs, ys, queries)
         context = 2 * xs.shape[1]

@@ -22,9 +22,9 @@ _WORD = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
-_CHILDREN = (
-    256  # streams per node of the tree of function classes: one byte of the stream word per level
-)
+# Streams per node of the tree of function classes: one byte of the stream word per level, two of its four levels for
+# the classes that hold others.
+_CHILDREN = 256
 SEEDS = 2**32
 """Seeds accepted from a user are integers in [0, SEEDS)."""
 
@@ -78,10 +78,10 @@ class Draws:
     def child(self, index: int) -> Draws:
         """The numbers of the node's child `index`, independent of the node's own and of its siblings'."""
         if not 0 <= index < _CHILDREN - 1:
-            raise ValueError(f"a node has {_CHILDREN - 1} children at most, got index {index}")
+            raise ValueError(f"a mixture has at most {_CHILDREN - 2} classes, got more")
         stream = self.stream * _CHILDREN + index + 1
         if stream > _WORD:
-            raise ValueError("function classes nest too deeply: four levels at most")
+            raise ValueError("mixtures and combinations nest at most two deep, got more")
         return replace(self, stream=stream)
 
     def _words(self, count: int) -> Int[Tensor, "batch count"]:

@@ -21,25 +21,37 @@ def line_and_sine(weight: float) -> Mixture:
     return Mixture((LINE, SINE), (weight, 1.0 - weight))
 
 
-MUON_RATE = {"tiny": 1e-2, "small": 2.5e-3}
-"""The best of the rates tried, half an hour of training each; deeper models want smaller ones."""
-
-
-def _one_dimensional(function_class: FunctionClass, size: str, steps: int, seed: int) -> Setting:
+def _tiny(function_class: FunctionClass, steps: int, seed: int) -> Setting:
     """Few examples first: the steps are cheaper, and the start of the curve is what is slow to learn."""
     return Setting(
         function_class=function_class,
-        model=TransformerConfig.of_size(size, dim=1, max_examples=POINTS),
+        model=TransformerConfig.tiny(dim=1, max_examples=POINTS),
+        steps=steps,
+        seed=seed,
+        examples=Ramp(start=11, stop=POINTS, by=2, every=steps // 50),
+        muon_rate=1e-2,
+        muon_decay=0.2,
+        decay=0.8,
+    )
+
+
+def _small(function_class: FunctionClass, steps: int, seed: int) -> Setting:
+    """As `_tiny`; a deeper model wants a smaller rate, and few examples for longer, since its steps are dear."""
+    return Setting(
+        function_class=function_class,
+        model=TransformerConfig.small(dim=1, max_examples=POINTS),
         steps=steps,
         seed=seed,
         examples=Ramp(start=11, stop=POINTS, by=2, every=steps // 30),
-        muon_rate=MUON_RATE[size],
+        muon_rate=2.5e-3,
+        muon_decay=0.1,
+        decay=0.6,
     )
 
 
 RECIPES: dict[str, Setting] = {
-    "line-tiny": _one_dimensional(LINE, "tiny", steps=2000, seed=1),
-    "sine-tiny": _one_dimensional(SINE, "tiny", steps=6000, seed=2),
-    "line+sine-0.5-tiny": _one_dimensional(line_and_sine(0.5), "tiny", steps=8000, seed=3),
-    "line+sine-0.5-small": _one_dimensional(line_and_sine(0.5), "small", steps=8000, seed=4),
+    "line-tiny": _tiny(LINE, steps=2000, seed=1),
+    "sine-tiny": _tiny(SINE, steps=4000, seed=2),
+    "line+sine-0.5-tiny": _tiny(line_and_sine(0.5), steps=4000, seed=4),
+    "line+sine-0.5-small": _small(line_and_sine(0.5), steps=8000, seed=4),
 }

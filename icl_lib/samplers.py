@@ -12,13 +12,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
-from math import isclose, isfinite
+from math import isclose
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from icl_lib._validate import check_count, check_fraction, is_number
 from icl_lib.random import SEEDS, Draws
 
 Functions = Callable[[Tensor], Tensor]
@@ -42,9 +43,8 @@ class Prompts(NamedTuple):
 class FunctionClass(ABC):
     """A distribution over functions from R^dim to R."""
 
-    if (
-        TYPE_CHECKING
-    ):  # a field in some classes, a property in others, which one abstract property cannot be
+    # A field in some classes, a property in others, which one abstract property cannot be.
+    if TYPE_CHECKING:
 
         @property
         def dim(self) -> int:
@@ -64,19 +64,9 @@ class FunctionClass(ABC):
         """Draw `draws.batch_size` functions; returns them and each one's mixture component (B,)."""
 
 
-def _check_count(name: str, value: int, least: int = 1) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-
-
 def _check_class(name: str, value: object) -> None:
     if not isinstance(value, FunctionClass):
         raise ValueError(f"{name} must be a function class such as DenseLinear(20), got {value!r}")
-
-
-def _check_weight(name: str, value: float) -> None:
-    if not isinstance(value, (int, float)) or not isfinite(value) or not 0 <= value <= 1:
-        raise ValueError(f"{name} must be a number in [0, 1], got {value!r}")
 
 
 class _Basic(FunctionClass):
@@ -105,7 +95,7 @@ class DenseLinear(_Basic):
     dim: int
 
     def __post_init__(self) -> None:
-        _check_count("dim", self.dim)
+        check_count("dim", self.dim)
 
     def at_dim(self, dim: int) -> DenseLinear:
         return DenseLinear(dim)
@@ -127,8 +117,8 @@ class SparseLinear(_Basic):
     nnz: int
 
     def __post_init__(self) -> None:
-        _check_count("dim", self.dim)
-        _check_count("nnz", self.nnz)
+        check_count("dim", self.dim)
+        check_count("nnz", self.nnz)
         if self.nnz > self.dim:
             raise ValueError(f"nnz must be at most dim = {self.dim}, got {self.nnz}")
 
@@ -157,8 +147,8 @@ class ReluNetwork(_Basic):
     width: int = 100
 
     def __post_init__(self) -> None:
-        _check_count("dim", self.dim)
-        _check_count("width", self.width)
+        check_count("dim", self.dim)
+        check_count("width", self.width)
 
     def at_dim(self, dim: int) -> ReluNetwork:
         return ReluNetwork(dim, self.width)
@@ -185,7 +175,7 @@ class Sinusoid(_Basic):
     high: float = 5.0
 
     def __post_init__(self) -> None:
-        if not (isfinite(self.low) and isfinite(self.high) and 0 < self.low < self.high):
+        if not (is_number(self.low) and is_number(self.high) and 0 < self.low < self.high):
             raise ValueError(
                 f"a band needs 0 < low < high, both finite, got low={self.low!r}, high={self.high!r}"
             )
@@ -223,8 +213,11 @@ class Mixture(FunctionClass):
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", tuple(self.classes))
-        object.__setattr__(self, "weights", tuple(self.weights))
+        for name in ("classes", "weights"):
+            value = getattr(self, name)
+            if not isinstance(value, (tuple, list)):
+                raise ValueError(f"{name} must be a tuple or a list, got {value!r}")
+            object.__setattr__(self, name, tuple(value))
         if not self.classes or len(self.classes) != len(self.weights):
             raise ValueError(
                 f"a mixture needs one weight per class, got {len(self.classes)} classes and {len(self.weights)} weights"
@@ -233,7 +226,7 @@ class Mixture(FunctionClass):
             zip(self.classes, self.weights, strict=True)
         ):
             _check_class(f"classes[{index}]", function_class)
-            _check_weight(f"weights[{index}]", weight)
+            check_fraction(f"weights[{index}]", weight)
         if not isclose(sum(self.weights), 1.0, abs_tol=1e-9):
             raise ValueError(
                 f"mixture weights must sum to 1, got {self.weights} with sum {sum(self.weights)}"
@@ -281,7 +274,7 @@ class ConvexCombination(FunctionClass):
     def __post_init__(self) -> None:
         _check_class("first", self.first)
         _check_class("second", self.second)
-        _check_weight("weight", self.weight)
+        check_fraction("weight", self.weight)
         if self.first.dim != self.second.dim:
             raise ValueError(
                 "the classes of a combination must share one input dimension, "
@@ -321,15 +314,15 @@ def describe(value: Any) -> Any:
     return value
 
 
+def check_seed(seed: int) -> None:
+    """Refuse what is not a seed of evaluation, an integer in [0, 2**32)."""
+    check_count("seed", seed, 0, SEEDS - 1)
+
+
 def training_seed(seed: int) -> int:
     """The seed under which training draws its prompts: seeds of evaluation end where those of training begin."""
-    _check_seed(seed)
+    check_seed(seed)
     return seed + SEEDS
-
-
-def _check_seed(seed: int, below: int = SEEDS) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < below:
-        raise ValueError(f"seed must be an integer in [0, {below}), got {seed!r}")
 
 
 def sample_prompts(
@@ -358,14 +351,14 @@ def sample_prompts(
         Prompts(xs (B, n, d), ys (B, n), component (B,)), xs and ys in float32.
 
     Raises:
-        ValueError: an argument outside its range.
+        ValueError: an argument outside its range; mixtures and combinations that nest more than two deep, or mix more
+            than 254 classes.
     """
     _check_class("function_class", function_class)
-    _check_count("batch_size", batch_size)
-    _check_count("n_examples", n_examples)
-    _check_seed(seed, below=2 * SEEDS)
-    if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step < 2**32:
-        raise ValueError(f"step must be an integer in [0, 2**32), got {step!r}")
+    check_count("batch_size", batch_size)
+    check_count("n_examples", n_examples)
+    check_count("seed", seed, 0, 2 * SEEDS - 1)
+    check_count("step", step, 0, 2**32 - 1)
     draws = Draws(seed=seed, step=step, batch_size=batch_size, device=device)
     xs = draws.child(0).normal(n_examples, function_class.dim).float()
     functions, component = function_class.sample_functions(draws.child(1))

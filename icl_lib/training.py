@@ -10,6 +10,7 @@ on this problem that is worth more than a faster machine (the README's benchmark
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -30,15 +31,22 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from icl_lib import bayes
+from icl_lib._validate import check_count, check_fraction, check_not_negative, check_positive
 from icl_lib.model import Transformer, TransformerConfig
-from icl_lib.samplers import FunctionClass, describe, sample_prompts, training_seed
+from icl_lib.samplers import (
+    FunctionClass,
+    check_seed,
+    describe,
+    sample_prompts,
+    training_seed,
+)
 
 CHECKPOINT = "checkpoint.safetensors"
 _REPORT_PROMPTS = 64
 _REPORT_SEED = 2**32 - 1  # an evaluation seed that the book's own evaluations do not use
-_DIVERGED = (
-    10.0  # smoothed loss, in units of the error of predicting zero, beyond which a run is given up
-)
+_SMOOTHING = 0.02  # share of the newest step in the smoothed loss
+# Smoothed loss, in units of the error of predicting zero, beyond which a run is given up. A step as bad is not saved.
+_DIVERGED = 10.0
 
 
 class TrainingDiverged(RuntimeError):
@@ -59,8 +67,10 @@ class Ramp:
     every: int = 1
 
     def __post_init__(self) -> None:
-        if not (1 <= self.start <= self.stop and self.by >= 1 and self.every >= 1):
-            raise ValueError(f"a ramp needs 1 <= start <= stop and by, every >= 1, got {self}")
+        for name in ("start", "stop", "by", "every"):
+            check_count(f"a ramp's {name}", getattr(self, name))
+        if self.start > self.stop:
+            raise ValueError(f"a ramp needs start <= stop, got {self}")
 
     def at(self, step: int) -> int:
         """The value at `step`."""
@@ -85,7 +95,7 @@ class Setting:
         adamw_rate: peak learning rate of all other parameters.
         warmup: steps of linear warm-up.
         decay: fraction of the run, at its end, over which the rates fall linearly to zero.
-        clip: the gradient's largest norm.
+        clip: the gradient's largest norm, above zero; infinity to leave it as it is.
         optimiser: "muon", or "adam" for Adam on everything at `adamw_rate`, as in Garg et al.
 
     Raises:
@@ -99,7 +109,7 @@ class Setting:
     batch_size: int = 64
     dims: Ramp | None = None
     examples: Ramp | None = None
-    muon_rate: float = 1e-2
+    muon_rate: float = 4e-3
     muon_decay: float = 0.1
     adamw_rate: float = 2e-3
     warmup: int = 100
@@ -108,6 +118,9 @@ class Setting:
     optimiser: str = "muon"
 
     def __post_init__(self) -> None:
+        for name, kind in (("function_class", FunctionClass), ("model", TransformerConfig)):
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}")
         if self.function_class.dim != self.model.dim:
             raise ValueError(
                 f"the model takes dimension {self.model.dim}, the function class has {self.function_class.dim}"
@@ -116,15 +129,22 @@ class Setting:
             ("dims", self.dims, self.model.dim),
             ("examples", self.examples, self.model.max_examples),
         ):
-            if ramp is not None and ramp.stop != most:
-                raise ValueError(f"the curriculum over {name} must end at {most}, got {ramp}")
-        if self.steps < 1 or self.batch_size < 1 or self.warmup < 0:
-            raise ValueError(
-                "steps and batch_size must be at least 1 and warmup at least 0, "
-                f"got {self.steps}, {self.batch_size}, {self.warmup}"
-            )
-        if not 0 <= self.decay <= 1:
-            raise ValueError(f"decay must be a fraction in [0, 1], got {self.decay}")
+            if ramp is not None and (not isinstance(ramp, Ramp) or ramp.stop != most):
+                raise ValueError(f"the curriculum over {name} must be a Ramp to {most}, got {ramp}")
+        if self.dims is not None:
+            self.function_class.at_dim(
+                self.dims.start
+            )  # refuses a dimension that the class cannot have
+        check_seed(self.seed)
+        check_count("steps", self.steps)
+        check_count("batch_size", self.batch_size)
+        check_count("warmup", self.warmup, least=0)
+        check_not_negative("muon_rate", self.muon_rate)
+        check_not_negative("muon_decay", self.muon_decay)
+        check_not_negative("adamw_rate", self.adamw_rate)
+        check_fraction("decay", self.decay)
+        if self.clip != math.inf:
+            check_positive("clip", self.clip)
         if self.optimiser not in ("muon", "adam"):
             raise ValueError(f"optimiser must be 'muon' or 'adam', got {self.optimiser!r}")
 
@@ -185,7 +205,11 @@ class Run:
                 for name, value in state.items():
                     tensors[f"{kind}.{index}.{name}"] = torch.as_tensor(value)
         tensors["losses"] = torch.tensor(self.losses, dtype=torch.float64)
-        metadata = {"setting": json.dumps(self.setting.as_dict()), "step": str(self.step)}
+        metadata = {
+            "setting": json.dumps(self.setting.as_dict()),
+            "step": str(self.step),
+            "sha256": _digest(tensors),
+        }
         write_whole(path, lambda part: save_file(tensors, part, metadata=metadata))
 
     def restore(self, path: Path) -> None:
@@ -196,15 +220,20 @@ class Run:
         """
         try:
             with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
+                metadata = file.metadata()
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+            there, step, digest = (metadata[key] for key in ("setting", "step", "sha256"))
+            there = json.loads(there)
         except Exception as error:
-            raise ValueError(f"{path} is not a readable checkpoint: {error}") from error
-        if json.loads(metadata.get("setting", "null")) != json.loads(
-            json.dumps(self.setting.as_dict())
-        ):
+            raise ValueError(f"{path} is not a readable checkpoint: {error!r}") from error
+        if digest != _digest(tensors):
+            raise ValueError(f"{path} is not a readable checkpoint: its SHA-256 does not fit")
+        here = json.loads(json.dumps(self.setting.as_dict()))
+        if there != here:
+            differing = [key for key in here if there.get(key) != here[key]]
             raise ValueError(
-                f"{path} is a checkpoint of another setting; give another folder or delete it to start again"
+                f"{path} is a checkpoint of another setting, which differs in {', '.join(differing)}; "
+                "give another folder or delete it to start again"
             )
         self.model.load_state_dict(_under("model.", tensors))
         for kind, optimiser in self.optimisers.items():
@@ -213,8 +242,19 @@ class Run:
                 index, key = name.split(".", 1)
                 state.setdefault(int(index), {})[key] = value
             optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-        self.step = int(metadata["step"])
+        self.step = int(step)
         self.losses = tensors["losses"].tolist()
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of names and values."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(
+            tensors[name].detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        )
+    return digest.hexdigest()
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -270,7 +310,11 @@ def train_steps(run: Run) -> Iterator[float]:
         return (predictions.float() - ys).square().sum()
 
     if on_gpu:
-        squared_error = torch.compile(squared_error, dynamic=False)
+        # One graph for each size of the curriculum: left to itself, dynamo runs what comes after the eighth uncompiled.
+        sizes = setting.model.max_examples * setting.model.dim
+        squared_error = torch.compile(  # type: ignore[call-overload]
+            squared_error, dynamic=False, recompile_limit=sizes
+        )
     rates = {"muon": setting.muon_rate, "adamw": setting.adamw_rate, "adam": setting.adamw_rate}
     while run.step < setting.steps:
         xs, ys = setting.prompts(run.step, device)
@@ -339,17 +383,20 @@ def fit(
         The finished run: its model, and the loss of every step.
 
     Raises:
-        ValueError: the folder's checkpoint is damaged or of another setting.
+        ValueError: the folder's checkpoint is damaged or of another setting; `save_every` is not a positive integer.
         TrainingDiverged: the loss is NaN, infinite or far above that of predicting zero; the message names the step and
             the last good checkpoint.
         KeyboardInterrupt: passed on, after a checkpoint.
     """
+    check_count("save_every", save_every)
     path = Path(folder) / CHECKPOINT
     run = Run.start(setting, device)
     if path.exists():
         run.restore(path)
     excess = _excess_meter(setting) if progress else None
-    smooth = setting.function_class.second_moment
+    smooth = ignorance = setting.function_class.second_moment
+    for loss in run.losses:
+        smooth += _SMOOTHING * (loss - smooth)
     shown: dict[str, str] = {}
     with (
         tqdm(total=setting.steps, initial=run.step, disable=not progress, unit="step") as bar,
@@ -357,17 +404,19 @@ def fit(
     ):
         try:
             for loss in train_steps(run):
-                smooth += 0.02 * (loss - smooth)
-                if smooth > _DIVERGED * setting.function_class.second_moment:
+                smooth += _SMOOTHING * (loss - smooth)
+                if smooth > _DIVERGED * ignorance:
                     raise TrainingDiverged(f"smoothed loss {smooth:g}")
                 shown["loss"] = f"{smooth:.4f}"
                 if excess is not None and (run.step % 100 == 0 or run.step == setting.steps):
                     shown["excess over Bayes"] = f"{excess(run.model):.4f}"
                 bar.set_postfix(shown, refresh=False)
                 bar.update()
-                if run.step % save_every == 0 or run.step == setting.steps or interrupted():
+                stop = interrupted()
+                due = run.step % save_every == 0 and loss < _DIVERGED * ignorance
+                if due or stop or run.step == setting.steps:
                     run.save(path)
-                if interrupted():
+                if stop:
                     raise KeyboardInterrupt
         except TrainingDiverged as error:
             last = path if path.exists() else "none was written yet"

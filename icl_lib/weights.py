@@ -10,11 +10,13 @@ import hashlib
 import json
 import os
 import platform
-from importlib import metadata
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save_file
 
@@ -23,6 +25,7 @@ from icl_lib.training import Run, write_whole
 
 FOLDER = Path(__file__).with_name("weights")
 _FORMAT = "beyond-the-mixture/1"
+_CARD_KEYS = ("name", "recipe", "seed", "steps", "parameters", "sha256")
 
 
 class WeightsError(ValueError):
@@ -31,7 +34,9 @@ class WeightsError(ValueError):
 
 def available(folder: str | os.PathLike[str] = FOLDER) -> list[str]:
     """Names of the models in `folder`, by default those shipped with the library."""
-    return sorted(card.stem for card in Path(folder).glob("*.json"))
+    found = Path(folder)
+    cards, files = ({p.stem for p in found.glob(f"*.{kind}")} for kind in ("json", "safetensors"))
+    return sorted(cards & files)
 
 
 def save(
@@ -48,15 +53,17 @@ def save(
         run: a finished run.
         name: see `recipes` for how names are made.
         folder: where to.
-        dtype: of the weights on disk; `load` returns float32 in any case.
+        dtype: of the weights on disk, a floating type; `load` returns float32 in any case.
         evaluation: final measurements, kept in the card as they are.
 
     Returns:
         The path of the weights.
 
     Raises:
-        ValueError: the run has steps left.
+        ValueError: the run has steps left, or `dtype` is not a floating type.
     """
+    if not dtype.is_floating_point:
+        raise ValueError(f"dtype must be a floating type, got {dtype}")
     if run.step < run.setting.steps:
         raise ValueError(
             f"the run has done {run.step} of {run.setting.steps} steps; finish it before saving"
@@ -66,7 +73,8 @@ def save(
         key: value.detach().cpu().to(dtype).contiguous()
         for key, value in run.model.state_dict().items()
     }
-    write_whole(path, lambda part: save_file(tensors, part, metadata={"format": _FORMAT}))
+    metadata = {"format": _FORMAT, "model": json.dumps(asdict(run.setting.model))}
+    write_whole(path, lambda part: save_file(tensors, part, metadata=metadata))
     last = run.losses[-200:]
     card = {
         "format": _FORMAT,
@@ -80,7 +88,7 @@ def save(
         "evaluation": evaluation or {},
         "versions": {
             "python": platform.python_version(),
-            **{package: metadata.version(package) for package in ("torch", "safetensors")},
+            **{package: version(package) for package in ("torch", "safetensors")},
         },
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
@@ -108,6 +116,9 @@ def read_card(name: str, folder: str | os.PathLike[str] = FOLDER) -> dict[str, A
         raise WeightsError(
             f"{path.name} is not a card of this library: it lacks format {_FORMAT!r}"
         )
+    missing = [key for key in _CARD_KEYS if key not in card]
+    if missing:
+        raise WeightsError(f"{path.name} is damaged: it lacks {', '.join(missing)}")
     return card
 
 
@@ -127,12 +138,16 @@ def load(name: str, folder: str | os.PathLike[str] = FOLDER) -> Transformer:
         raise WeightsError(f"{path.name} is missing beside its card")
     data = path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
-    if digest != card.get("sha256"):
+    if digest != card["sha256"]:
         raise WeightsError(
-            f"{path.name} is damaged or foreign: its SHA-256 is {digest}, the card says {card.get('sha256')}"
+            f"{path.name} is damaged or foreign: its SHA-256 is {digest}, the card says {card['sha256']}"
         )
     try:
-        shape = {key: value for key, value in card["recipe"]["model"].items() if key != "class"}
+        with safe_open(path, framework="pt") as file:
+            shape = json.loads(file.metadata()["model"])
+        told = {key: value for key, value in card["recipe"]["model"].items() if key != "class"}
+        if shape != told:
+            raise ValueError(f"the weights are of {shape}, the card says {told}")
         model = Transformer(TransformerConfig(**shape))
         model.load_state_dict(
             {key: value.float() for key, value in parse_safetensors(data).items()}

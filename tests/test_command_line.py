@@ -45,7 +45,17 @@ def test_train_then_evaluate(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["fly"], ["train"], ["train", "nosuch"], ["export"], ["--threads", "0", "list"]],
+    [
+        [],
+        ["fly"],
+        ["train"],
+        ["train", "nosuch"],
+        ["train", "line-tiny", "--save-every", "0"],
+        ["train", "line-tiny", "--device", "abacus"],
+        ["evaluate", "line-tiny", "--n-prompts", "0"],
+        ["export"],
+        ["--threads", "0", "list"],
+    ],
 )
 def test_bad_usage_exits_with_2_and_says_why(arguments, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -81,7 +81,7 @@ def test_the_interval_of_a_difference_is_paired():
     assert table.excess.tolist() == pytest.approx([0.01, 0.01])
     assert (table.ci_high - table.ci_low < 1e-9).all()
     assert list(table.predictor) == ["slightly worse"] * 2
-    with pytest.raises(ValueError, match="one of reference, slightly worse, got 'Bayes'"):
+    with pytest.raises(ValueError, match="reference, slightly worse; got 'Bayes'"):
         excess_risk(errors, "Bayes")
 
 
@@ -109,15 +109,38 @@ def test_fresh_queries_give_the_error_of_the_same_prefix():
     ("predictors", "seed", "message"),
     [
         ({}, 0, "at least one predictor, got none"),
-        ({"zero": zero}, 2**32, "evaluation seed .* got 4294967296"),
+        ({"zero": zero}, 2**32, r"seed must be an integer in \[0, 4294967295\], got 4294967296"),
         (
             {"short": lambda xs, ys: ys[:, 1:]},
             0,
             r"'short' must return shape \(4, 3\), got \(4, 2\)",
         ),
         ({"bad": lambda xs, ys: ys * math.nan}, 0, "'bad' must return finite"),
+        (
+            {"array": lambda xs, ys: ys.numpy()},
+            0,
+            "'array' must return a torch.Tensor, got ndarray",
+        ),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_bad_input_is_refused(predictors, seed, message):
     with pytest.raises(ValueError, match=message):
         evaluate(predictors, DenseLinear(1), n_examples=3, n_prompts=4, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"n_examples": -1}, "n_examples .* at least 0, got -1"),
+        ({"n_queries": 0}, "n_queries .* at least 1, got 0"),
+        ({"n_prompts": 0}, "n_prompts .* at least 1, got 0"),
+    ],
+)
+def test_curves_of_impossible_sizes_are_refused(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        curve_errors(
+            {"zero": lambda xs, ys, queries: 0 * queries[..., 0]},
+            DenseLinear(1),
+            **{"n_examples": 2, "n_prompts": 4} | sizes,
+        )

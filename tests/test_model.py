@@ -16,9 +16,8 @@ MODEL = (
     .double()
 )
 with torch.no_grad():
-    for (
-        parameter
-    ) in MODEL.parameters():  # far from its small initial values, so that every path matters
+    # Far from its small initial values, so that every path matters.
+    for parameter in MODEL.parameters():
         parameter.add_(0.3 * torch.randn_like(parameter))
 
 
@@ -84,6 +83,20 @@ def test_a_curve_in_one_pass_equals_the_plain_forward_query_by_query(examples):
         (lambda: MODEL(draw(1, 4, 2), draw(1, 4)), "dimension 3, got 2"),
         (lambda: MODEL(draw(1, 4, 3) * math.nan, draw(1, 4)), "xs must be finite"),
         (lambda: MODEL(draw(1, 4, 3), draw(1, 4) / 0), "ys must be finite"),
+        (lambda: MODEL(draw(1, 4, 3).float(), draw(1, 4).float()), "computes in torch.float64"),
+        (lambda: MODEL(draw(1, 4, 3), draw(1, 4).long()), "same floating dtype"),
+        (
+            lambda: MODEL(draw(1, 4, 3).numpy(), draw(1, 4)),
+            "xs must be a torch.Tensor, got ndarray",
+        ),
+        (
+            lambda: MODEL.predict_curve(draw(1, 4, 3), draw(1, 4), draw(1, 2, 3).float()),
+            "xs and queries must have the same floating dtype",
+        ),
+        (
+            lambda: MODEL.predict_curve(draw(1, 4, 3), draw(1, 4), draw(2, 2, 3)),
+            r"queries must have shape \(1, queries, 3\)",
+        ),
         (lambda: TransformerConfig(1, 4, 2, 3, 16), "multiple of heads, got 16 and 3"),
         (lambda: TransformerConfig.tiny(0, 4), "dim .* got 0"),
         (lambda: TransformerConfig.of_size("huge", 1, 4), "tiny, small, standard, got 'huge'"),

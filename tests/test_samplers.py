@@ -151,7 +151,7 @@ def test_inputs_are_shared_between_classes_so_that_comparisons_are_paired():
 
 def test_training_and_evaluation_seeds_never_coincide():
     assert training_seed(0) >= SEEDS  # the first seed of training lies past the last of evaluation
-    with pytest.raises(ValueError, match=r"\[0, 4294967296\), got 4294967296"):
+    with pytest.raises(ValueError, match=r"\[0, 4294967295\], got 4294967296"):
         training_seed(SEEDS)
 
 
@@ -175,6 +175,18 @@ def test_a_class_describes_itself_in_plain_values():
         (lambda: ReluNetwork(3, -1), "width .* got -1"),
         (lambda: Sinusoid(5, 1), "0 < low < high.*low=5"),
         (lambda: Sinusoid(1, math.inf), "finite"),
+        (lambda: Sinusoid("1", 5), "low='1'"),
+        (
+            lambda: Mixture((DenseLinear(1), DenseLinear(1)), (True, False)),
+            r"weights\[0\].*got True",
+        ),
+        (lambda: Mixture(DenseLinear(1), (1.0,)), r"classes must be a tuple or a list, got Dense"),
+        (
+            lambda: sample_prompts(
+                Mixture((Mixture((Mixture((DenseLinear(1),), (1,)),), (1,)),), (1,)), 1, 1, seed=0
+            ),
+            "nest at most two deep",
+        ),
         (lambda: Mixture((), ()), "one weight per class"),
         (lambda: Mixture((DenseLinear(1),), (0.5, 0.5)), "1 classes and 2 weights"),
         (lambda: Mixture((DenseLinear(1), DenseLinear(1)), (0.5, 0.6)), "sum to 1"),

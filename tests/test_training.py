@@ -89,7 +89,6 @@ def test_a_run_killed_at_any_moment_resumes_to_the_very_same_weights(tmp_path, u
 
 
 def test_ctrl_c_saves_the_step_it_fell_in_and_loses_nothing(tmp_path, uninterrupted, monkeypatch):
-    original = Run.save
     prompts = Setting.prompts
 
     def interrupting(self, step, device="cpu"):
@@ -101,7 +100,6 @@ def test_ctrl_c_saves_the_step_it_fell_in_and_loses_nothing(tmp_path, uninterrup
     with pytest.raises(KeyboardInterrupt):
         fit(SETTING, tmp_path, save_every=1000, progress=False)
     monkeypatch.setattr(Setting, "prompts", prompts)
-    assert Run.save is original
     run = Run.start(SETTING)
     run.restore(tmp_path / CHECKPOINT)
     assert run.step == 18  # the step that the signal fell in was finished
@@ -111,11 +109,14 @@ def test_ctrl_c_saves_the_step_it_fell_in_and_loses_nothing(tmp_path, uninterrup
 
 def test_a_checkpoint_of_another_setting_or_a_damaged_one_is_refused(tmp_path):
     fit(Setting(DenseLinear(2), MODEL, steps=1), tmp_path, progress=False)
-    with pytest.raises(ValueError, match="another setting"):
+    with pytest.raises(ValueError, match="another setting, which differs in steps, seed,"):
         fit(SETTING, tmp_path, progress=False)
-    (tmp_path / CHECKPOINT).write_bytes(b"not a checkpoint")
-    with pytest.raises(ValueError, match="not a readable checkpoint"):
-        fit(SETTING, tmp_path, progress=False)
+    whole = (tmp_path / CHECKPOINT).read_bytes()
+    bit_flipped = whole[:-1] + bytes([whole[-1] ^ 1])
+    for damaged in (b"not a checkpoint", whole[:-8], bit_flipped):
+        (tmp_path / CHECKPOINT).write_bytes(damaged)
+        with pytest.raises(ValueError, match="not a readable checkpoint"):
+            fit(SETTING, tmp_path, progress=False)
 
 
 def test_divergence_stops_with_the_step_and_the_last_good_checkpoint(tmp_path, monkeypatch):
@@ -146,8 +147,15 @@ def test_runaway_rates_are_called_divergence(tmp_path):
     wild = Setting(
         DenseLinear(2), MODEL, steps=400, muon_rate=30.0, adamw_rate=30.0, warmup=0, clip=1e9
     )
-    with pytest.raises(TrainingDiverged, match="last good checkpoint: none was written yet"):
-        fit(wild, tmp_path, save_every=1000, progress=False)
+    with pytest.raises(
+        TrainingDiverged, match="last good checkpoint: none was written yet"
+    ) as once:
+        fit(wild, tmp_path / "once", save_every=1000, progress=False)
+    # Begun again from a checkpoint on the way, it is given up at the same step, and none of the bad ones was saved.
+    for _ in range(2):
+        with pytest.raises(TrainingDiverged, match=r"last good checkpoint: .*safetensors") as again:
+            fit(wild, tmp_path, save_every=1, progress=False)
+        assert str(again.value).split(";")[0] == str(once.value).split(";")[0]
 
 
 def test_the_curriculum_grows_the_dimension_and_the_number_of_examples():
@@ -196,12 +204,26 @@ def test_a_short_training_comes_near_least_squares_on_lines():
         (lambda: Setting(DenseLinear(3), MODEL, steps=1), "dimension 2, the function class has 3"),
         (lambda: Setting(DenseLinear(2), MODEL, steps=0), "steps .* got 0"),
         (lambda: Setting(DenseLinear(2), MODEL, steps=1, decay=2), r"\[0, 1\], got 2"),
-        (lambda: Setting(DenseLinear(2), MODEL, steps=1, dims=Ramp(1, 3)), "must end at 2"),
+        (lambda: Setting(DenseLinear(2), MODEL, steps=1, dims=Ramp(1, 3)), "must be a Ramp to 2"),
         (
             lambda: Setting(DenseLinear(2), MODEL, steps=1, optimiser="sgd"),
             "'muon' or 'adam', got 'sgd'",
         ),
+        (
+            lambda: Setting("line", MODEL, steps=1),
+            "function_class must be a FunctionClass, got 'line'",
+        ),
+        (lambda: Setting(DenseLinear(2), MODEL, steps=1, dims=(1, 2)), "must be a Ramp to 2"),
+        (lambda: Setting(SparseLinear(2, 2), MODEL, steps=1, dims=Ramp(1, 2)), "nnz .* got 2"),
+        (lambda: Setting(DenseLinear(2), MODEL, steps=2.5), "steps .* got 2.5"),
+        (lambda: Setting(DenseLinear(2), MODEL, steps=1, seed=2**32), "seed .* got 4294967296"),
+        (
+            lambda: Setting(DenseLinear(2), MODEL, steps=1, muon_rate=float("nan")),
+            "rate .* got nan",
+        ),
+        (lambda: Setting(DenseLinear(2), MODEL, steps=1, clip=0), "clip .* got 0"),
         (lambda: Ramp(3, 2), "start <= stop"),
+        (lambda: Ramp(1.5, 2), "start .* got 1.5"),
     ],
 )
 @pytest.mark.usefixtures("unchecked")

@@ -51,6 +51,11 @@ def test_half_precision_on_disk_loads_as_single(saved):
     ).stat().st_size
 
 
+def test_only_floating_types_are_saved(saved):
+    with pytest.raises(ValueError, match=r"floating type, got torch\.int32"):
+        save(saved[1], "whole", saved[0], dtype=torch.int32)
+
+
 def test_an_unfinished_run_is_not_saved_as_a_model(saved):
     saved[1].step = 1
     with pytest.raises(ValueError, match="1 of 2 steps"):
@@ -62,6 +67,18 @@ def flip_a_byte(folder):
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
+
+
+def tell_another_shape(folder):
+    card = read_card("mine", folder)
+    card["recipe"]["model"]["heads"] = 4
+    (folder / "mine.json").write_text(json.dumps(card))
+
+
+def lose_the_hash(folder):
+    card = read_card("mine", folder)
+    del card["sha256"]
+    (folder / "mine.json").write_text(json.dumps(card))
 
 
 def swap_in_foreign_tensors(folder):
@@ -87,6 +104,8 @@ def swap_in_foreign_tensors(folder):
             swap_in_foreign_tensors,
             r"mine\.safetensors does not hold the model that its card describes",
         ),
+        (tell_another_shape, r"mine\.safetensors does not hold .* 'heads': 2.* 'heads': 4"),
+        (lose_the_hash, r"mine\.json is damaged: it lacks sha256"),
         (lambda folder: (folder / "mine.json").unlink(), "no model 'mine' .* available: none"),
     ],
 )
