@@ -219,7 +219,7 @@ def gaussian_process(
     ys: Float[Tensor, "batch examples"],
     noise_variance: float = 1e-6,
 ) -> Float[Tensor, "batch examples"]:
-    """Gaussian-process regression with the kernel of `_arc_cosine_kernel`: the reference for `ReluNetwork`.
+    """Gaussian-process regression with the kernel of `arc_cosine_kernel`: the reference for `ReluNetwork`.
 
     An approximation: the kernel is the covariance of ReluNetwork at any width, but only at infinite width is the
     function a Gaussian process. `noise_variance` keeps the kernel matrix invertible. With K + noise_variance I = L Lᵀ
@@ -232,7 +232,7 @@ def gaussian_process(
     check_prompts(xs, ys)
     check_positive("noise_variance", noise_variance)
     inputs, labels = xs.double(), ys.double()
-    kernel = _arc_cosine_kernel(inputs, inputs)
+    kernel = arc_cosine_kernel(inputs, inputs)
     largest = float(kernel.max()) if kernel.numel() else 0.0
     kernel.diagonal(dim1=1, dim2=2).add_(noise_variance)
     factor, failed = torch.linalg.cholesky_ex(kernel)
@@ -245,7 +245,7 @@ def gaussian_process(
     return (factor.tril(-1) @ standardised)[:, :, 0].to(ys.dtype)
 
 
-def _arc_cosine_kernel(
+def arc_cosine_kernel(
     first: Float[Tensor, "batch rows dim"], second: Float[Tensor, "batch columns dim"]
 ) -> Float[Tensor, "batch rows columns"]:
     """The covariance E f(x) f(x') of ReluNetwork: the first-order arc-cosine kernel of Cho and Saul (2009), section 2.

@@ -35,6 +35,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from icl_lib._validate import check_positive, check_prompts, check_queries
+from icl_lib.baselines import arc_cosine_kernel
 from icl_lib.samplers import (
     ConvexCombination,
     DenseLinear,
@@ -366,7 +367,12 @@ class _Noise:
         self.lower: Tensor | None = None
         if covariance is not None:
             identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype).to(covariance.device)
-            self.lower = torch.linalg.cholesky(covariance + jitter**2 * identity)
+            self.lower, failed = torch.linalg.cholesky_ex(covariance + jitter**2 * identity)
+            if failed.any():
+                raise ValueError(
+                    f"jitter {jitter} is lost to rounding beside a covariance as large as "
+                    f"{float(covariance.max()):.3g}; give a larger jitter or smaller xs"
+                )
 
     @property
     def precision(self) -> float:
@@ -492,17 +498,11 @@ def _supports(parts: _Parts, device: torch.device) -> Tensor:
 
 def _covariance(parts: _Parts, xs: Tensor, zs: Tensor) -> Tensor:
     """Prior covariance of the sum of `parts` between xs (B, n, d) and zs (B, m, d): (B, n, m)."""
-    inner = xs @ zs.mT
-    total = torch.zeros_like(inner)
+    linear = xs @ zs.mT / xs.shape[-1]
+    total = torch.zeros_like(linear)
     for part in parts:
-        covariance = inner
-        if isinstance(part.basic, ReluNetwork):
-            # 2 E[relu(w . x) relu(w . z)] over w ~ N(0, I), which is |x|^2 at z = x.
-            lengths = xs.norm(dim=-1)[:, :, None] * zs.norm(dim=-1)[:, None, :]
-            cosine = (inner / lengths.clamp_min(torch.finfo(xs.dtype).tiny)).clamp(-1, 1)
-            angle = cosine.acos()
-            covariance = lengths / pi * (angle.sin() + (pi - angle) * cosine)
-        total = total + part.scale**2 / xs.shape[-1] * covariance
+        relu = isinstance(part.basic, ReluNetwork)
+        total = total + part.scale**2 * (arc_cosine_kernel(xs, zs) if relu else linear)
     return total
 
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import floor, log10
 from typing import Any
 
 import matplotlib as mpl
@@ -77,16 +78,20 @@ class Picture:
     Args:
         svg: the drawing.
         alt: what it shows, in words, for readers who do not see it.
-        still: stands in for a widget until that is alive.
+        caption: what everybody should know to read it.
     """
 
     svg: str
     alt: str
-    still: bool = False
+    caption: str = ""
 
     def _repr_html_(self) -> str:
-        kind = "icl-still" if self.still else "icl-figure"
-        return f'<figure class="{kind}">{self.svg}</figure>'
+        caption = f"<figcaption>{html.escape(self.caption)}</figcaption>" if self.caption else ""
+        # On a phone the drawing keeps a size at which it can be read, and its box scrolls.
+        return (
+            '<figure class="icl-figure"><div class="icl-figure-box" tabindex="0" role="group" aria-label="Figure">'
+            f"{self.svg}</div>{caption}</figure>"
+        )
 
 
 @contextmanager
@@ -100,13 +105,13 @@ def drawing(*args: Any, **kwargs: Any) -> Iterator[tuple[Figure, Any]]:
             plt.close(figure)
 
 
-def picture(figure: Figure, alt: str, *, still: bool = False) -> Picture:
+def picture(figure: Figure, alt: str, caption: str = "") -> Picture:
     """Turn a figure made under `drawing` into a `Picture`; call it inside that context.
 
     Args:
         figure: what to show.
-        alt: what it shows, in words.
-        still: whether it stands in for a widget.
+        alt: what it shows, in words, for readers who do not see it.
+        caption: what everybody should know to read it: what the bands are, what was cut.
 
     Raises:
         ValueError: no words for `alt`.
@@ -139,7 +144,7 @@ def picture(figure: Figure, alt: str, *, still: bool = False) -> Picture:
         svg,
         count=1,
     )
-    return Picture(svg, alt, still)
+    return Picture(svg, alt, caption)
 
 
 def curve(
@@ -170,6 +175,40 @@ def ignorance(
     style: dict[str, Any] = {"color": _TEXT, "linewidth": 0.8, "alpha": 0.6}
     if xs is None:
         assert isinstance(second_moment, (int, float))
-        axes.axhline(second_moment, **style)
+        axes.axhline(second_moment, label="predicting zero", **style)
     else:
         axes.plot(xs, second_moment, label="predicting zero", **style)
+
+
+NOTHING = 1e-7
+"""Errors below this are zero but for the jitter and the arithmetic, and are said to be."""
+
+
+def estimate(value: float, low: float, high: float) -> str:
+    """A number with its interval, as prose has it: 0.037 (0.030–0.044), 4.5 (0.8–9.1) × 10⁻⁶, below 10⁻⁷.
+
+    Args:
+        value: the estimate.
+        low: the lower end of its interval.
+        high: the upper end.
+
+    Returns:
+        All three to the same number of decimals, of which the interval's width decides.
+    """
+    largest = max(abs(low), abs(high), abs(value))
+    if largest < NOTHING:
+        return "below 10⁻⁷"
+    power = min(0, floor(log10(largest))) if largest < 1e-3 else 0
+    value, low, high = (number / 10.0**power for number in (value, low, high))
+    width = high - low
+    decimals = min(4, max(0, 1 - floor(log10(width)))) if width > 0 else 2
+    shown, start, end = (f"{number:.{decimals}f}" for number in (value, low, high))
+    text = f"{shown} ({start} to {end})" if low < 0 else f"{shown} ({start}–{end})"
+    if power:
+        text += " × 10" + str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return text.replace("-", "−")
+
+
+def percentage(value: float, low: float, high: float) -> str:
+    """A share with its interval, in whole percent: 52% (48–57%)."""
+    return f"{100 * value:.0f}% ({100 * low:.0f}–{100 * high:.0f}%)".replace("-", "−")

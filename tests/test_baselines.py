@@ -417,7 +417,7 @@ def test_of_equally_near_examples_the_earlier_counts():
 @every_shape
 def test_the_gaussian_process_solves_its_normal_equations(xs):
     ys = LABELS["noise"](xs)
-    kernel = baselines._arc_cosine_kernel(xs, xs)
+    kernel = baselines.arc_cosine_kernel(xs, xs)
     expected = torch.zeros_like(ys)
     for i in range(1, ys.shape[1]):
         noisy = kernel[:, :i, :i] + 1e-2 * torch.eye(i)
@@ -433,7 +433,7 @@ def test_the_kernel_is_the_covariance_of_relu_networks(dim):
     outer = draw(networks, width, seed=2) * (2.0 / width) ** 0.5
     values = torch.einsum("fw,fwn->fn", outer, (inner @ xs[0].mT).relu()) / dim**0.5
     products = values[:, :, None] * values[:, None]
-    kernel = baselines._arc_cosine_kernel(xs, xs)[0]
+    kernel = baselines.arc_cosine_kernel(xs, xs)[0]
     standard_error = products.std(0) / networks**0.5
     assert ((products.mean(0) - kernel).abs() < 4.5 * standard_error).all()
     assert torch.allclose(kernel.diagonal(), xs[0].square().sum(-1) / dim)
@@ -444,7 +444,7 @@ def test_the_kernel_in_closed_form():
     first = torch.tensor([[[2.0, 0.0]]], dtype=torch.float64)
     second = torch.tensor([[[3.0, 0.0], [0.0, 3.0], [-3.0, 0.0], [0.0, 0.0]]], dtype=torch.float64)
     expected = torch.tensor([3.0, 3.0 / math.pi, 0.0, 0.0], dtype=torch.float64)
-    assert torch.allclose(baselines._arc_cosine_kernel(first, second)[0, 0], expected, atol=1e-12)
+    assert torch.allclose(baselines.arc_cosine_kernel(first, second)[0, 0], expected, atol=1e-12)
 
 
 def test_the_gaussian_process_beats_least_squares_on_relu_networks():

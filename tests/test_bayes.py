@@ -434,7 +434,7 @@ def test_bad_input_is_refused_by_name(unchecked):
         (lambda: bayes.posterior_predictive(LINE, xs, ys * float("nan")), "finite"),
         (
             lambda: bayes.posterior_predictive(LINE, xs, ys, jitter=0.0),
-            "jitter must be a positive number, got 0.0",
+            "jitter must be a positive, finite number, got 0.0",
         ),
         (lambda: bayes.posterior_predictive("line", xs, ys), "function class .* got 'line'"),
         (

@@ -13,8 +13,9 @@ def test_a_picture_is_inline_svg_in_the_pages_colours_with_words_for_it():
     with figures.drawing(figsize=(4, 3)) as (figure, axes):
         figures.curve(axes, table, "n", "mse", "transformer", "the model")
         figures.ignorance(axes, 1.0)
-        markup = figures.picture(figure, 'a "falling" curve', still=True)._repr_html_()
-    assert markup.startswith('<figure class="icl-still"><svg')
+        markup = figures.picture(figure, 'a "falling" curve', "bands: 90% < 1")._repr_html_()
+    assert markup.startswith('<figure class="icl-figure">')
+    assert markup.endswith("<figcaption>bands: 90% &lt; 1</figcaption></figure>")
     assert 'aria-label="a &quot;falling&quot; curve"' in markup and 'role="img"' in markup
     assert "var(--icl-transformer, #0072b2)" in markup and "currentColor" in markup
     assert figures._TEXT not in markup and "DejaVu" not in markup and "<metadata" not in markup
@@ -48,3 +49,23 @@ def test_roles_differ_in_colour_and_in_line_style():
 def test_a_picture_without_words_is_refused():
     with figures.drawing() as (figure, _), pytest.raises(ValueError, match="words in `alt`"):
         figures.picture(figure, " ")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ((0.0371, 0.0302, 0.0438), "0.037 (0.030–0.044)"),
+        ((0.1944, 0.1504, 0.2401), "0.194 (0.150–0.240)"),
+        ((12.3, 10.1, 15.2), "12.3 (10.1–15.2)"),
+        ((-0.0203, -0.0401, -0.0031), "−0.020 (−0.040 to −0.003)"),
+        ((4.5e-6, 0.8e-6, 9.1e-6), "4.5 (0.8–9.1) × 10⁻⁶"),
+        ((2e-11, 2.5e-13, 5.7e-11), "below 10⁻⁷"),
+        ((0.5, 0.5, 0.5), "0.50 (0.50–0.50)"),
+    ],
+)
+def test_an_estimate_has_as_many_decimals_as_its_interval_allows(numbers, text):
+    assert figures.estimate(*numbers) == text
+
+
+def test_a_share_is_said_in_percent():
+    assert figures.percentage(0.523, 0.48, 0.567) == "52% (48–57%)"
