@@ -193,7 +193,8 @@ def estimate(value: float, low: float, high: float) -> str:
         high: the upper end.
 
     Returns:
-        All three to the same number of decimals, of which the interval's width decides.
+        All three to the same number of decimals, of which the interval's width decides. Where the estimate is nothing
+        beside the upper end, that alone.
     """
     largest = max(abs(low), abs(high), abs(value))
     if largest < NOTHING:
@@ -203,7 +204,10 @@ def estimate(value: float, low: float, high: float) -> str:
     width = high - low
     decimals = min(4, max(0, 1 - floor(log10(width)))) if width > 0 else 2
     shown, start, end = (f"{number:.{decimals}f}" for number in (value, low, high))
-    text = f"{shown} ({start} to {end})" if low < 0 else f"{shown} ({start}–{end})"
+    if low >= 0 and float(shown) == 0:
+        text = f"at most {end}"
+    else:
+        text = f"{shown} ({start} to {end})" if low < 0 else f"{shown} ({start}–{end})"
     if power:
         text += " × 10" + str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return text.replace("-", "−")

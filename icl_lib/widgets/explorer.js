@@ -213,7 +213,8 @@ function render({ model, el }) {
     return s('g', {}, s('line', { x1: at, x2: at, y1: '0', y2: '100%' }), s('text', { x: at, y: '100%', dy: -6 }, minus(`${x}`)));
   });
   const grid = s('g', { class: 'icl-grid', 'aria-hidden': 'true' });
-  const yTicks = s('g', { class: 'icl-grid icl-values', 'aria-hidden': 'true' });
+  const yTicks = s('g', { class: 'icl-grid', 'aria-hidden': 'true' });
+  const yNames = s('g', { class: 'icl-values', 'aria-hidden': 'true' }); // above the lines, which would strike them out
   grid.append(...xTicks, s('text', { x: '100%', y: '100%', dx: -12, dy: -6 }, s('tspan', { 'font-style': 'italic' }, 'x')));
   const dots = s('g', { role: 'group', 'aria-label': 'In-context examples' });
   const hint = h('p', { class: 'icl-hint', id: fresh('hint') });
@@ -224,6 +225,7 @@ function render({ model, el }) {
     grid,
     yTicks,
     s('svg', box, ...Object.values(paths)),
+    yNames,
     dots,
   );
   const points = Array.from({ length: MOST }, (_, i) => {
@@ -243,12 +245,14 @@ function render({ model, el }) {
     if (drag || (next === top && yTicks.childNodes.length)) return; // the scale rests while a finger holds a point
     top = next;
     const step = top <= 3 ? 1 : top <= 6 ? 2 : top <= 10 ? 4 : Math.ceil(top / 3);
-    const ticks = [];
+    const [ticks, names] = [[], []];
     for (let y = -Math.floor((top - 0.01) / step) * step; y < top; y += step) {
       const at = `${(1 - y / top) * 50}%`;
-      ticks.push(s('line', { x1: '0', x2: '100%', y1: at, y2: at }), s('text', { x: 6, y: at, dy: -4 }, minus(`${y}`)));
+      ticks.push(s('line', { x1: '0', x2: '100%', y1: at, y2: at }));
+      names.push(s('text', { x: 6, y: at, dy: -4 }, minus(`${y}`)));
     }
     yTicks.replaceChildren(...ticks);
+    yNames.replaceChildren(...names);
   }
 
   function drawPoints() {
@@ -354,6 +358,14 @@ function render({ model, el }) {
     ...posteriors.map(({ row }) => row),
   );
 
+  /** No numbers rather than another function's. */
+  function blankNumbers() {
+    for (const { value, bar } of [...COMPUTED.map((name) => rows[name]), ...posteriors]) {
+      value.textContent = '–';
+      bar.style.setProperty('--share', 0);
+    }
+  }
+
   function drawNumbers(numbers) {
     for (const name of COMPUTED) {
       rows[name].value.textContent = pretty(numbers.errors[name]);
@@ -381,7 +393,16 @@ function render({ model, el }) {
     };
   };
 
+  /** Either the live picture or the still one, if there is one. */
+  function show(alive) {
+    if (!still) return;
+    still.hidden = alive;
+    plot.toggleAttribute('hidden', !alive);
+  }
+
   function changed() {
+    if (!reply) blankNumbers();
+    if (!reply && stage !== 'failed') show(true); // truth and examples, until the lines come
     ask(); // first, so that the engine computes while this draws
     drawLocal();
     drawLines();
@@ -402,8 +423,7 @@ function render({ model, el }) {
       drawLines();
       drawNumbers(reply);
       if (stage !== 'live') {
-        if (still) still.hidden = true;
-        plot.removeAttribute('hidden');
+        show(true);
         setStage('live', engine.where);
       }
       progress.hidden = true;
@@ -418,12 +438,15 @@ function render({ model, el }) {
       stopPlaying();
       engine?.close();
       engine = null;
-      setStage('failed', `${message} ${reply ? 'The lines are from before.' : still ? 'The figure is a still picture.' : ''}`);
+      if (!reply) show(false);
+      const { weight, n_examples } = initial();
+      const picture = `The figure is a still picture of a = ${weight.toFixed(2)} with ${n_examples} examples.`;
+      setStage('failed', `${message} ${reply ? 'The lines are from before.' : still ? picture : ''}`);
     },
     waiting: (message) => say(message),
     progress(loaded, total) {
       root.setAttribute('aria-busy', 'true');
-      progress.hidden = false;
+      progress.hidden = total < 1e5;
       const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
       bar.value = loaded;
       bar.max = Math.max(total, loaded, 1);
@@ -756,17 +779,15 @@ function render({ model, el }) {
   let still;
   const stopLooking = onceConnected(el, () => {
     still = findStill(el);
-    if (!still) return;
-    still.hidden = stage === 'live';
-    plot.toggleAttribute('hidden', stage !== 'live');
-    stillSlot.prepend(still); // where the live picture will be, so that nothing moves when it comes
+    show(stage === 'live');
+    if (still) stillSlot.prepend(still); // where the live picture will be, so that nothing moves when it comes
   });
 
   showState();
   drawLocal();
   const first = model.get('first');
   if (first?.errors && !shared) drawNumbers(first);
-  setStage('still', 'A still picture, until you touch it: your browser then fetches the models and computes.');
+  setStage('still', 'A still picture, until you touch it or scroll to it: your browser then fetches the models and computes.');
   if (unread.length) say(`This link could not be read in full (${unread.join(', ')}); the rest of its view is shown.`);
 
   // In a notebook a kernel is at hand and costs nothing; a shared link asks for a view that no still figure shows.

@@ -49,7 +49,7 @@ function render({ model, el }) {
     slider({
       label: [h('span', { class: `icl-key is-class-${k}` }), `Weight of the ${name}`],
       min: 0, max: 1, step: 0.01, value: state.weights[k],
-      text: () => shares()[k].toFixed(2),
+      text: (value) => `${value.toFixed(2)} (share ${shares()[k].toFixed(2)})`,
       spoken: (value) => `${value.toFixed(2)}; share of the mixture ${shares()[k].toFixed(2)}`,
       oninput(value) {
         if (value === 0 && state.weights.every((weight, j) => j === k || weight === 0)) {

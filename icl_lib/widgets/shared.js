@@ -159,7 +159,8 @@ function onceConnected(el, then) {
   return () => cancelAnimationFrame(waiting);
 }
 
-/** Calls `wake` once: when the reader touches `el`, or scrolls it near the window. Being on the first screen is no wish. */
+/** Calls `wake` once: when the reader touches `el`, or scrolls to it. To be on the first screen, or to scroll on from
+    there, is no wish; nor is scrolling where the reader has asked to save data. */
 function onceReached(el, wake) {
   const controller = new AbortController();
   const { signal } = controller;
@@ -168,10 +169,17 @@ function onceReached(el, wake) {
     wake();
   };
   for (const type of ['pointerdown', 'focusin', 'input']) el.addEventListener(type, done, { signal });
-  const near = () => {
+  const within = (margin) => {
     const { top, bottom, width } = el.getBoundingClientRect();
-    if (width && top < innerHeight + 200 && bottom > -200) done();
+    return width && top < innerHeight + margin && bottom > -margin;
   };
+  if (navigator.connection?.saveData) return () => controller.abort();
+  let away = false;
+  const near = () => {
+    away ||= !within(0);
+    if (away && within(200)) done();
+  };
+  requestAnimationFrame(() => (away = !within(0)));
   // Capture, because the page's scroller may be another element than the document.
   document.addEventListener('scroll', near, { signal, capture: true, passive: true });
   return () => controller.abort();

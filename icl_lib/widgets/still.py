@@ -67,10 +67,11 @@ def explorer_still(
     paths = "".join(
         f'<path class="icl-line icl-{name}" d="{_path(*lines[name], top)}"/>' for name in _DRAWN
     )
+    grid, names = _grid(top)
     plot = (
         f'<svg class="icl-plot" role="img" aria-label="{escape(alt)}">'
         f'<svg {_BOX}><path class="icl-density" d="M0 400{hill}L600 400Z"/></svg>'
-        f"{_grid(top)}<svg {_BOX}>{paths}</svg>{_dots(*points, top, 4.5)}</svg>"
+        f"{grid}<svg {_BOX}>{paths}</svg>{names}{_dots(*points, top, 4.5)}</svg>"
     )
     rows = "".join(_row(name, model, errors.get(name)) for name in _NAMES)
     legend = (
@@ -81,7 +82,8 @@ def explorer_still(
     )
     return HTML(
         f'<figure class="icl-still icl-widget icl-explorer{" is-compact" if compact else ""}"><style>{css}</style>'
-        f'<div class="icl-body"><div class="icl-left">{plot}</div><div class="icl-right">{legend}</div></div></figure>'
+        f'<div class="icl-body"><div class="icl-left">{plot}</div><div class="icl-right">{legend}</div></div>'
+        "<noscript><p>The sliders need scripts; without them the figure stays as it is.</p></noscript></figure>"
     )
 
 
@@ -124,25 +126,24 @@ def _path(xs: np.ndarray, ys: np.ndarray, top: float) -> str:
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in zip(left, down, strict=True))
 
 
-def _grid(top: float) -> str:
-    """As drawGrid in explorer.js."""
+def _grid(top: float) -> tuple[str, str]:
+    """As drawGrid in explorer.js: what lies below the lines, and the names of values above them."""
     step = 1 if top <= 3 else 2 if top <= 6 else 4
-    marks = []
+    marks, names = [], []
     for x in (-2, -1, 0, 1, 2):
         at = (x / REACH + 1) * 50
         marks.append(f'<line x1="{at:.3f}%" x2="{at:.3f}%" y1="0" y2="100%"/>')
         marks.append(f'<text x="{at:.3f}%" y="100%" dy="-6">{_minus(x)}</text>')
-    marks.append(
-        '<text x="100%" y="100%" dx="-12" dy="-6" font-style="italic">x</text></g><g class="icl-grid icl-values">'
-    )
+    marks.append('<text x="100%" y="100%" dx="-12" dy="-6" font-style="italic">x</text>')
     most = int((top - 0.01) // step) * step
     for y in range(-most, most + 1, step):
         at = (1 - y / top) * 50
-        marks.append(
-            f'<line x1="0" x2="100%" y1="{at:.3f}%" y2="{at:.3f}%"/>'
-            f'<text x="6" y="{at:.3f}%" dy="-4">{_minus(y)}</text>'
-        )
-    return f'<g class="icl-grid">{"".join(marks)}</g>'
+        marks.append(f'<line x1="0" x2="100%" y1="{at:.3f}%" y2="{at:.3f}%"/>')
+        names.append(f'<text x="6" y="{at:.3f}%" dy="-4">{_minus(y)}</text>')
+    return (
+        f'<g class="icl-grid">{"".join(marks)}</g>',
+        f'<g class="icl-values">{"".join(names)}</g>',
+    )
 
 
 def _row(name: str, model: str, error: float | None) -> str:

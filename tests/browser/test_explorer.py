@@ -135,6 +135,40 @@ def test_scrolling_near_brings_it_to_life(visit: Open) -> None:
     live(page)
 
 
+def test_scrolling_on_from_the_first_screen_fetches_nothing(visit: Open) -> None:
+    opened = visit("book/intro.html")
+    opened.page.wait_for_selector("[data-stage]")
+    opened.page.mouse.move(640, 450)
+    for _ in range(5):
+        opened.page.mouse.wheel(0, 30)
+        opened.page.wait_for_timeout(100)
+    expect(widget(opened.page)).to_have_attribute("data-stage", "still")
+    assert not [name for name in opened.files if name.startswith("live/")]
+
+
+def test_while_the_models_load_no_other_functions_numbers_are_shown(visit: Open) -> None:
+    held: list[Route] = []
+    opened = open_chapter(
+        visit, prepare=lambda page: page.context.route("**/live/*.onnx", held.append)
+    )
+    page = opened.page
+    page.get_by_role("slider", name="Combination weight").focus()
+    page.keyboard.press("End")
+    expect(page.locator(".icl-explorer .icl-plot path.icl-truth").last).to_be_visible()
+    expect(page.locator(".icl-still")).to_be_hidden()
+    values = page.locator("[data-stage] .icl-legend td > span")
+    assert values.all_text_contents()[:3] == ["–", "–", "–"]
+    for _ in range(300):
+        if len(held) == 2:
+            break
+        page.wait_for_timeout(100)
+    for route in held:
+        route.continue_()
+    live(page)
+    assert settled(page)["weight"] == 1
+    assert "–" not in values.all_text_contents()
+
+
 def in_double_precision(model: str, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
     """The transformer's curve with every operation in float64."""
     module = copy.deepcopy(browser.transformer_curve(model)).double()
@@ -601,6 +635,7 @@ def test_a_failure_is_told_and_the_still_figure_stays(
     status = page.locator(".icl-where")
     expect(status).to_have_attribute("role", "status")
     expect(status).to_contain_text(said)
+    expect(status).to_contain_text("a still picture of a = 0.50 with 20 examples")
     expect(page.locator(".icl-still")).to_be_visible()
     expect(page.get_by_role("slider", name="Combination weight")).to_be_visible()
     opened.allow("live/", "404", "net::ERR_FAILED", "ERR_FAILED")

@@ -147,6 +147,14 @@ def test_search_finds_a_page(visit: Callable[..., Visit]) -> None:
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 
 
+def test_what_is_no_notebook_is_not_launched() -> None:
+    for path in PAGES:
+        if not path.startswith("notebooks/"):
+            links = " ".join(str(tag["href"]) for tag in parsed(path).select("a[href]"))
+            assert "mybinder.org" not in links
+            assert "colab.research" not in links
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
 def test_a_chapter_can_be_launched_on_binder_and_colab(notebook: Path) -> None:
     repository = yaml.safe_load((REPOSITORY / "_config.yml").read_text())["repository"]
