@@ -149,7 +149,8 @@ def test_scrolling_on_from_the_first_screen_fetches_nothing(visit: Open) -> None
 def test_while_the_models_load_no_other_functions_numbers_are_shown(visit: Open) -> None:
     held: list[Route] = []
     opened = open_chapter(
-        visit, prepare=lambda page: page.context.route("**/live/*.onnx", held.append)
+        visit,
+        prepare=lambda page: page.context.route("**/live/*.onnx", lambda route: held.append(route)),
     )
     page = opened.page
     page.get_by_role("slider", name="Combination weight").focus()
