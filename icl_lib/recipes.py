@@ -5,6 +5,8 @@ Names are `<classes>[-<weight of the first>]-<size>`. `python -m icl_lib train N
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from icl_lib.model import TransformerConfig
 from icl_lib.samplers import DenseLinear, FunctionClass, Mixture, Sinusoid
 from icl_lib.training import Ramp, Setting
@@ -25,14 +27,14 @@ def _one_dimensional(
     function_class: FunctionClass, size: str, steps: int, seed: int, *, ramp: int, **rates: float
 ) -> Setting:
     """Few examples first: those steps are cheaper, and the start of the curve is what is slow to learn."""
-    return Setting(
+    setting = Setting(
         function_class=function_class,
         model=TransformerConfig.of_size(size, dim=1, max_examples=POINTS),
         steps=steps,
         seed=seed,
         examples=Ramp(start=11, stop=POINTS, by=2, every=steps // ramp),
-        **rates,
     )
+    return replace(setting, **rates)
 
 
 # Rates, weight decay and the length of the ramp are what came out best of the handful that was tried for each.
