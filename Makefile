@@ -8,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: book site test lint types unit notebooks browser chromium bench clean distclean help
+.PHONY: book site test lint types unit notebooks browser chromium bench picture clean distclean help
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_FLAGS ?=
@@ -119,8 +119,12 @@ chromium:
 		$$root apt-get update -qq; \
 		DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
 
-bench: $(ENVIRONMENT)
+bench: site chromium
 	$(BIN)/python -m benchmarks
+
+# The README's picture, taken anew from the built book.
+picture: site chromium
+	$(BIN)/python book/picture.py $(SITE)
 
 clean:
 	rm -rf _build book/_vendor book/_vendor_static
