@@ -42,6 +42,7 @@ def _one_dimensional(
         muon_rate=muon_rate,
         muon_decay=muon_decay,
         decay=decay,
+        initialisation="gpt2",  # as these models were trained, before "torch" was found to be the better start
     )
 
 

@@ -32,7 +32,7 @@ from tqdm.auto import tqdm
 
 from icl_lib import bayes
 from icl_lib._validate import check_count, check_fraction, check_not_negative, check_positive
-from icl_lib.model import Transformer, TransformerConfig
+from icl_lib.model import INITIALISATIONS, Transformer, TransformerConfig
 from icl_lib.samplers import (
     FunctionClass,
     check_seed,
@@ -96,6 +96,7 @@ class Setting:
         warmup: steps of linear warm-up.
         decay: fraction of the run, at its end, over which the rates fall linearly to zero.
         clip: the gradient's largest norm, above zero; infinity to leave it as it is.
+        initialisation: of the weights, see `Transformer`.
         optimiser: "muon", or "adam" for Adam on everything at `adamw_rate`, as in Garg et al.
 
     Raises:
@@ -115,6 +116,7 @@ class Setting:
     warmup: int = 100
     decay: float = 0.6
     clip: float = 1.0
+    initialisation: str = "torch"
     optimiser: str = "muon"
 
     def __post_init__(self) -> None:
@@ -145,6 +147,10 @@ class Setting:
         check_fraction("decay", self.decay)
         if self.clip != math.inf:
             check_positive("clip", self.clip)
+        if self.initialisation not in INITIALISATIONS:
+            raise ValueError(
+                f"initialisation must be one of {', '.join(INITIALISATIONS)}, got {self.initialisation!r}"
+            )
         if self.optimiser not in ("muon", "adam"):
             raise ValueError(f"optimiser must be 'muon' or 'adam', got {self.optimiser!r}")
 
@@ -193,7 +199,7 @@ class Run:
         """A run before its first step; the initial weights are a function of the seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(setting.seed)
-            model = Transformer(setting.model)
+            model = Transformer(setting.model, setting.initialisation)
         model.to(device)
         return cls(setting, model, _optimisers(setting, model))
 

@@ -42,6 +42,19 @@ def test_the_three_sizes_are_those_of_garg_et_al(size, shape):
     )
 
 
+def test_each_initialisation_has_the_spread_it_promises():
+    config = TransformerConfig.standard(20, 41)
+    for initialisation, reader, writer in (
+        ("torch", (3 * 256) ** -0.5, (3 * 256) ** -0.5),
+        ("gpt2", 0.02, 0.02 / 24**0.5),
+    ):
+        model = Transformer(config, initialisation)
+        block = model.blocks[0].attention
+        assert block.project_in.weight.std().item() == pytest.approx(reader, rel=0.02)
+        assert block.project_out.weight.std().item() == pytest.approx(writer, rel=0.02)
+        assert model.positions.weight.std().item() == pytest.approx(0.02, rel=0.03)
+
+
 @torch.no_grad()
 @given(change=st.integers(0, 8), seed=st.integers(0, 1000))
 @settings(max_examples=30, deadline=None)
@@ -98,6 +111,7 @@ def test_a_curve_in_one_pass_equals_the_plain_forward_query_by_query(examples):
             r"queries must have shape \(1, queries, 3\)",
         ),
         (lambda: TransformerConfig(1, 4, 2, 3, 16), "multiple of heads, got 16 and 3"),
+        (lambda: Transformer(MODEL.config, "zeros"), "torch, gpt2, got 'zeros'"),
         (lambda: TransformerConfig.tiny(0, 4), "dim .* got 0"),
         (lambda: TransformerConfig.of_size("huge", 1, 4), "tiny, small, standard, got 'huge'"),
     ],

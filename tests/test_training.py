@@ -222,6 +222,10 @@ def test_a_short_training_comes_near_least_squares_on_lines():
             "rate .* got nan",
         ),
         (lambda: Setting(DenseLinear(2), MODEL, steps=1, clip=0), "clip .* got 0"),
+        (
+            lambda: Setting(DenseLinear(2), MODEL, steps=1, initialisation="zeros"),
+            "torch, gpt2, got 'zeros'",
+        ),
         (lambda: Ramp(3, 2), "start <= stop"),
         (lambda: Ramp(1.5, 2), "start .* got 1.5"),
     ],
