@@ -123,7 +123,7 @@ class Transformer(nn.Module):
 
     Args:
         config: the shape; `model.config` keeps it.
-        initialisation: "torch", each linear map as PyTorch makes it, by its fan-in; or "gpt2", N(0, 0.02), the maps that
+        initialisation: "torch", each linear map as PyTorch makes it, by its fan-in; "gpt2", N(0, 0.02), the maps that
             write to the residual stream shrunk by its depth. That was made for width 768: at the widths here it starts
             too small, and training stays longer on its first plateau.
 
