@@ -33,8 +33,8 @@ def main() -> None:
             page.wait_for_selector("[data-stage=live]", timeout=90_000)
             page.wait_for_function("document.fonts.status === 'loaded'")
             # The plot with its slider and legend, not the rows of buttons below.
-            body = page.locator("[data-stage] .icl-body").bounding_box()
-            slider = page.locator("[data-stage] .icl-left .icl-slider").bounding_box()
+            body = page.locator("[data-stage] .icl-explorer[role=group] > .icl-body").bounding_box()
+            slider = page.locator("[data-stage] .icl-left > .icl-slider").first.bounding_box()
             assert body is not None and slider is not None
             page.screenshot(
                 path=PICTURE / f"explorer-{theme}.png",
