@@ -42,7 +42,7 @@ def main() -> None:
                     "x": body["x"] - 16,
                     "y": body["y"] - 16,
                     "width": body["width"] + 32,
-                    "height": slider["y"] + slider["height"] - body["y"] + 32,
+                    "height": slider["y"] + slider["height"] - body["y"] + 20,
                 },
             )
         browser.close()
