@@ -96,12 +96,14 @@ def _train(options: argparse.Namespace) -> None:
         flush=True,
     )
     run = fit(setting, folder, device=options.device, save_every=options.save_every)
-    run.model.cpu().eval()
+    # On disk the weights have half precision: what is measured is what will be loaded.
+    run.model.cpu().half().float().eval()
     figures = _card_figures(_compare(run.model, setting.function_class, options.n_prompts, seed=0))
     path = weights.save(
         run,
         options.name,
         out,
+        dtype=torch.float16,
         evaluation={"n_prompts": options.n_prompts, "curves": figures},
     )
     print(f"saved {path} and its card")

@@ -715,3 +715,98 @@ class CurvePosterior(nn.Module):
         wave = pooled[:, 0::2] @ angle.sin() + pooled[:, 1::2] @ angle.cos()
         powers = torch.stack([x**k for k in range(order + 1)])
         return (powers * wave).sum(1)
+
+
+def prefix_module(function_class: FunctionClass) -> PrefixPosterior:
+    """Return the module that predicts at every prefix of a prompt, for a mixture of dense and sparse linear functions.
+
+    Raises:
+        ValueError: any other class.
+    """
+    match function_class:
+        case Mixture(classes=(DenseLinear(dim=dim), SparseLinear(nnz=nnz)), weights=(_, _)):
+            return PrefixPosterior(dim, nnz)
+    raise ValueError(
+        "prefixes are exported for Mixture((DenseLinear(dim), SparseLinear(dim, nnz)), weights), "
+        f"got {function_class!r}"
+    )
+
+
+class PrefixPosterior(nn.Module):
+    """Dense and sparse linear functions at every prefix, as one graph of elementary operations, for the browser.
+
+    Each regression is updated example by example: with posterior mean m and covariance P of its weights, the example
+    (phi, y) is predicted as m . phi with variance s = phi' P phi + jitter^2, and then adds the gain P phi / s times the
+    surprise y - m . phi to m. The densities of the surprises multiply to the evidence. One pass serves all prefixes,
+    where the functions above make one for each. The loop is written out when the graph is made, which is therefore for
+    prompts of one length, as the page has them.
+
+    Args:
+        dim: dimension d of the inputs.
+        nnz: nonzero coefficients of the sparse functions.
+        jitter: as for `posterior_predictive`.
+    """
+
+    supports: Tensor
+
+    def __init__(self, dim: int, nnz: int, *, jitter: float = JITTER) -> None:
+        super().__init__()
+        self.dim, self.nnz, self.jitter = dim, nnz, jitter
+        self.register_buffer("supports", torch.tensor(list(combinations(range(dim), nnz))))
+
+    def forward(
+        self,
+        xs: Float[Tensor, "batch examples dim"],
+        ys: Float[Tensor, "batch examples"],
+        weight: Float[Tensor, ""],
+    ) -> tuple[
+        Float[Tensor, "batch examples"],
+        Float[Tensor, "batch examples"],
+        Float[Tensor, "batch examples"],
+        Float[Tensor, "batch examples"],
+    ]:
+        """Predict y_i from the examples before it and x_i. Everything is float64.
+
+        Args:
+            xs: inputs (B, n, d).
+            ys: values (B, n).
+            weight: prior probability of the dense class, from 0 to 1.
+
+        Returns:
+            The dense class's prediction, the sparse one's, the mixture's, and the probability of the dense class given
+            the examples before; each (B, n).
+        """
+        dense, dense_log = self._update(xs[:, None] / self.dim**0.5, ys)
+        parts = xs[:, :, self.supports] / self.nnz**0.5  # (B, n, S, k)
+        each, each_log = self._update(parts.transpose(1, 2), ys)  # (B, S, n)
+        peak = each_log.amax(1, keepdim=True)
+        mass = (each_log - peak).exp()
+        sparse = (mass * each).sum(1) / mass.sum(1)
+        sparse_log = peak[:, 0] + (mass.sum(1) / len(self.supports)).log()
+        # The logistic function by a bounded exponential: evidence may differ by a factor of e to the millions.
+        margin = (sparse_log - dense_log[:, 0]).clamp(-600.0, 600.0).exp() * (1 - weight)
+        probability = weight / (weight + margin)
+        blend = probability * dense[:, 0] + (1 - probability) * sparse
+        return dense[:, 0], sparse, blend, probability
+
+    def _update(
+        self, features: Float[Tensor, "batch nodes examples features"], ys: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Predictions, and the log evidence of the examples before, at every prefix: each (B, N, n)."""
+        examples, size = features.shape[2:]
+        mean = torch.zeros_like(features[:, :, 0])  # (B, N, F)
+        covariance = torch.eye(size, dtype=ys.dtype) + torch.zeros_like(features[:, :, 0, :, None])
+        log_evidence = torch.zeros_like(features[:, :, 0, 0])
+        predictions, evidences = [], []
+        for i in range(examples):
+            phi = features[:, :, i]
+            predictions.append((mean * phi).sum(-1))
+            evidences.append(log_evidence)
+            reach = (covariance * phi[:, :, None]).sum(-1)  # P phi
+            variance = (phi * reach).sum(-1) + self.jitter**2
+            surprise = ys[:, None, i] - predictions[-1]
+            log_evidence = log_evidence - 0.5 * (surprise.square() / variance + variance.log())
+            gain = reach / variance[..., None]
+            mean = mean + gain * surprise[..., None]
+            covariance = covariance - gain[..., :, None] * reach[..., None, :]
+        return torch.stack(predictions, -1), torch.stack(evidences, -1)

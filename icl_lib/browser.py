@@ -16,8 +16,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import torch
 from jaxtyping import Float
+from onnx import numpy_helper
 from torch import Tensor, nn
 
 from icl_lib import bayes, recipes
@@ -27,7 +30,10 @@ from icl_lib.weights import available, load
 
 MANIFEST = "manifest.json"
 BAYES = {"line+sine-0.5": recipes.line_and_sine(0.5)}
-"""Mixtures whose exact posterior the page computes, by name."""
+"""Mixtures of which the page draws exact posterior curves, by name."""
+
+PREFIX_BAYES = {"dense+sparse": recipes.dense_and_sparse(0.5)}
+"""Mixtures whose exact posterior the page computes at every prefix, by name; their weight is an input of the graph."""
 
 _ENGINE = Path(__file__).parent / "widgets" / "engine.mjs"
 
@@ -70,6 +76,28 @@ def bayes_curve(name: str) -> nn.Module:
     return bayes.curve_module(BAYES[name]).eval()
 
 
+@cache
+def transformer_prefixes(name: str) -> Transformer:
+    """The module behind the page's graph of a shipped model of several dimensions; ValueError for an unknown name."""
+    return load(name)
+
+
+@cache
+def bayes_prefixes(name: str) -> nn.Module:
+    """The module behind the page's graph of the exact posterior of the mixture `name` at every prefix.
+
+    See `bayes.PrefixPosterior` for what it maps to what.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name not in PREFIX_BAYES:
+        raise ValueError(
+            f"the page has the exact posterior of {', '.join(PREFIX_BAYES)} at every prefix, got {name!r}"
+        )
+    return bayes.prefix_module(PREFIX_BAYES[name]).eval()
+
+
 def _example(dtype: torch.dtype, dim: int) -> tuple[Tensor, Tensor, Tensor]:
     """Inputs to trace with: sizes that no dimension shares by accident."""
     generator = torch.Generator().manual_seed(0)
@@ -81,12 +109,27 @@ def _example(dtype: torch.dtype, dim: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def to_onnx(
-    module: nn.Module, inputs: tuple[Tensor, ...], names: list[str], outputs: list[str], path: Path
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    names: list[str],
+    outputs: list[str],
+    path: Path,
+    dynamic: dict[str, Any] | None = None,
 ) -> None:
-    """Write `module` as ONNX with a dynamic number of examples and of queries, whole or not at all."""
-    examples = torch.export.Dim("examples", min=0, max=4096)
-    queries = torch.export.Dim("queries", min=1, max=65536)
-    dynamic: dict[str, Any] = {"xs": {1: examples}, "ys": {1: examples}, "queries": {1: queries}}
+    """Write `module` as ONNX, whole or not at all.
+
+    Args:
+        module: what to export.
+        inputs: to trace with.
+        names: of the inputs.
+        outputs: names of the outputs.
+        path: where to.
+        dynamic: by input, the dimensions that are free; not given, the number of examples and of queries.
+    """
+    if dynamic is None:
+        examples = torch.export.Dim("examples", min=0, max=4096)
+        queries = torch.export.Dim("queries", min=1, max=65536)
+        dynamic = {"xs": {1: examples}, "ys": {1: examples}, "queries": {1: queries}}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -101,7 +144,37 @@ def to_onnx(
             dynamic_shapes={name: dynamic.get(name) for name in names},
         )
     assert program is not None
-    write_whole(path, lambda part: program.save(part, external_data=False))
+    proto = program.model_proto
+    for node in proto.graph.node:  # where it came from in the source, several times its own size
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    proto.graph.ClearField("value_info")
+    _halve(proto)
+    write_whole(path, lambda part: onnx.save(proto, part))
+
+
+def _halve(proto: onnx.ModelProto) -> None:
+    """Keep weights in half precision where that loses nothing: what was shipped so is not fetched at twice its size.
+
+    A cast brings each back to single precision as the graph is loaded; all arithmetic stays in single precision.
+    """
+    casts = []
+    for tensor in proto.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT:
+            continue
+        single = numpy_helper.to_array(tensor)
+        with np.errstate(over="ignore"):
+            half = single.astype(np.float16)
+        if single.size < 64 or not np.array_equal(half.astype(np.float32), single):
+            continue
+        name = f"{tensor.name}.half"
+        casts.append(
+            onnx.helper.make_node("Cast", [name], [tensor.name], to=onnx.TensorProto.FLOAT)
+        )
+        tensor.CopyFrom(numpy_helper.from_array(half, name))
+    nodes = [*casts, *proto.graph.node]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
 
 
 def _publish(path: Path) -> dict[str, Any]:
@@ -112,12 +185,28 @@ def _publish(path: Path) -> dict[str, Any]:
     return {"file": named.name, "bytes": len(data)}
 
 
+def _prefixes(dtype: torch.dtype, dim: int, n: int) -> tuple[dict[str, Any], tuple[Tensor, Tensor]]:
+    """For graphs of prompts of one length n: the free dimension, and inputs to trace with."""
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    generator = torch.Generator().manual_seed(0)
+    xs = torch.randn(3, n, dim, dtype=dtype, generator=generator)
+    return {"xs": {0: batch}, "ys": {0: batch}}, (xs, xs[..., 0])
+
+
 def export_model(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Export the shipped model `name` into `folder`; returns its entry in the manifest."""
-    module = transformer_curve(name)
+    """Export the shipped model `name` into `folder`; returns its entry in the manifest.
+
+    In one dimension it predicts a curve (see `TransformerCurve`), in several it predicts at every prefix of a batch of
+    prompts of `max_examples` points.
+    """
     path = Path(folder) / f"{name}.onnx"
-    config = module.model.config
-    to_onnx(module, _example(torch.float32, config.dim), ["xs", "ys", "queries"], ["mean"], path)
+    config = load(name).config
+    if config.dim == 1:
+        inputs: tuple[Tensor, ...] = _example(torch.float32, 1)
+        to_onnx(transformer_curve(name), inputs, ["xs", "ys", "queries"], ["mean"], path)
+    else:
+        dynamic, inputs = _prefixes(torch.float32, config.dim, config.max_examples)
+        to_onnx(transformer_prefixes(name), inputs, ["xs", "ys"], ["mean"], path, dynamic)
     size = next(
         (s for s, shape in SIZES.items() if shape == (config.layers, config.heads, config.width)),
         "other",
@@ -129,13 +218,13 @@ def export_bayes(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Export the exact posterior of the mixture `name` into `folder`; returns its entry in the manifest."""
     path = Path(folder) / f"bayes-{name}.onnx"
     weight = torch.tensor(0.5, dtype=torch.float64)
-    to_onnx(
-        bayes_curve(name),
-        (*_example(torch.float64, 1), weight),
-        ["xs", "ys", "queries", "weight"],
-        ["mixture", "oracle", "probability"],
-        path,
-    )
+    if name in PREFIX_BAYES:
+        dynamic, inputs = _prefixes(torch.float64, PREFIX_BAYES[name].dim, recipes.POINTS)
+        names, outputs = ["xs", "ys", "weight"], ["dense", "sparse", "mixture", "probability"]
+        to_onnx(bayes_prefixes(name), (*inputs, weight), names, outputs, path, dynamic)
+    else:
+        names, outputs = ["xs", "ys", "queries", "weight"], ["mixture", "oracle", "probability"]
+        to_onnx(bayes_curve(name), (*_example(torch.float64, 1), weight), names, outputs, path)
     return _publish(path)
 
 
@@ -147,7 +236,7 @@ def export_site(folder: str | os.PathLike[str]) -> dict[str, Any]:
         stale.unlink()
     manifest = {
         "models": {name: export_model(name, folder) for name in available()},
-        "bayes": {name: export_bayes(name, folder) for name in BAYES},
+        "bayes": {name: export_bayes(name, folder) for name in (*BAYES, *PREFIX_BAYES)},
     }
     shutil.copyfile(_ENGINE, folder / _ENGINE.name)
     text = json.dumps(manifest, indent=2) + "\n"

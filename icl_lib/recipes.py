@@ -6,7 +6,14 @@ Names are `<classes>[-<weight of the first>]-<size>`. `python -m icl_lib train N
 from __future__ import annotations
 
 from icl_lib.model import TransformerConfig
-from icl_lib.samplers import DenseLinear, FunctionClass, Mixture, Sinusoid
+from icl_lib.samplers import (
+    DenseLinear,
+    FunctionClass,
+    Mixture,
+    ReluNetwork,
+    Sinusoid,
+    SparseLinear,
+)
 from icl_lib.training import Ramp, Setting
 
 POINTS = 41
@@ -19,6 +26,16 @@ SINE = Sinusoid(low=1.0, high=5.0)
 def line_and_sine(weight: float) -> Mixture:
     """The mixture in which a prompt is a line with probability `weight`, else a sine."""
     return Mixture((LINE, SINE), (weight, 1.0 - weight))
+
+
+DENSE = DenseLinear(20)
+SPARSE = SparseLinear(20, 2)
+RELU = ReluNetwork(20)
+
+
+def dense_and_sparse(weight: float) -> Mixture:
+    """The mixture in which a prompt is a dense linear function with probability `weight`, else a sparse one."""
+    return Mixture((DENSE, SPARSE), (weight, 1.0 - weight))
 
 
 def _one_dimensional(
@@ -46,6 +63,38 @@ def _one_dimensional(
     )
 
 
+def _twenty_dimensional(
+    function_class: FunctionClass, size: str, steps: int, *, every: int, muon_rate: float
+) -> Setting:
+    """Few dimensions first, 4, then one more every `every` steps, each with 2 dim + 1 points.
+
+    Without that nothing is learnt in the time a CPU has. All have one seed, so that their prompts' inputs are the same.
+    """
+    return Setting(
+        function_class=function_class,
+        model=TransformerConfig.of_size(size, dim=20, max_examples=POINTS),
+        steps=steps,
+        seed=11,
+        dims=Ramp(start=4, stop=20, every=every),
+        examples=Ramp(start=9, stop=POINTS, by=2, every=every),
+        muon_rate=muon_rate,
+    )
+
+
+SHARES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+"""Mixture weights of the first class for which models are shipped; the classes alone complete them."""
+
+_SELECTION: dict[str, FunctionClass] = {
+    "dense": DENSE,
+    "sparse": SPARSE,
+    **{f"dense+sparse-{share}": dense_and_sparse(share) for share in SHARES},
+}
+_UNLIKE: dict[str, FunctionClass] = {
+    "relu": RELU,
+    "dense+relu-0.5": Mixture((DENSE, RELU), (0.5, 0.5)),
+}
+
+
 # Rates, weight decay and ramp are what came out best of the handful that was tried for each.
 RECIPES: dict[str, Setting] = {
     "line-tiny": _one_dimensional(
@@ -67,4 +116,14 @@ RECIPES: dict[str, Setting] = {
         muon_decay=0.1,
         decay=0.6,
     ),
+    **{
+        f"{name}-tiny": _twenty_dimensional(function_class, "tiny", 3000, every=90, muon_rate=5e-3)
+        for name, function_class in (_SELECTION | _UNLIKE).items()
+    },
+    **{
+        f"{name}-slim": _twenty_dimensional(
+            _SELECTION[name], "slim", 8000, every=100, muon_rate=4e-3
+        )
+        for name in ("dense", "sparse", "dense+sparse-0.5")
+    },
 }

@@ -4,9 +4,11 @@
    file and the site may live below any path. One thread: more would need cross-origin isolation, which a plain host of
    static files does not offer.
 
-   Request   {kind: 'curve', id, model, bayes, weight, xs, ys, queries}
+   Requests  {kind: 'curve', id, model, bayes, weight, xs, ys, queries}
+             {kind: 'prefixes', id, model, bayes, weight, prompts, xs, ys}
    Answers   {kind: 'progress', what, loaded, total}     bytes of one file; total is 0 where unknown
              {kind: 'curve', id, transformer, mixture, oracle, probability, milliseconds}
+             {kind: 'prefixes', id, transformer, dense, sparse, mixture, probability, milliseconds}
              {kind: 'failed', id, message}               in words for the reader
 
    All numbers travel as Float64Arrays. What a request needs is fetched when it first needs it. A widget has one request
@@ -110,11 +112,33 @@ async function curve({ id, model, bayes, weight, xs, ys, queries }) {
   return { kind: 'curve', id, transformer: Float64Array.from(mean.data), mixture, oracle, probability, milliseconds };
 }
 
+/** Every prefix of a batch of prompts: xs holds prompts × points × dimensions numbers, ys and the answers prompts × points. */
+async function prefixes({ id, model, bayes, weight, prompts, xs, ys }) {
+  const [ort, transformer, posterior] = await Promise.all([runtime(), graph('models', model), graph('bayes', bayes)]);
+  const start = performance.now();
+  const points = ys.length / prompts;
+  const batch = (type, array) => ({
+    xs: new ort.Tensor(type, array.from(xs), [prompts, points, xs.length / ys.length]),
+    ys: new ort.Tensor(type, array.from(ys), [prompts, points]),
+  });
+  const { mean } = await transformer.run(batch('float32', Float32Array));
+  const exact = await posterior.run({
+    ...batch('float64', Float64Array),
+    weight: new ort.Tensor('float64', Float64Array.of(weight), []),
+  });
+  const [dense, sparse, mixture, probability] = [exact.dense, exact.sparse, exact.mixture, exact.probability].map((t) =>
+    Float64Array.from(t.data),
+  );
+  const milliseconds = performance.now() - start;
+  return { kind: 'prefixes', id, transformer: Float64Array.from(mean.data), dense, sparse, mixture, probability, milliseconds };
+}
+
+const ANSWERS = { curve, prefixes };
 let queue = Promise.resolve(); // sessions are not re-entrant: one request after the other
 onmessage = ({ data }) => {
   queue = queue.then(async () => {
     try {
-      postMessage(await curve(data));
+      postMessage(await ANSWERS[data.kind](data));
     } catch (error) {
       postMessage({ kind: 'failed', id: data.id, message: error.message });
     }

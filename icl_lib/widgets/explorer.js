@@ -89,6 +89,8 @@ function readExamples(text) {
   return list;
 }
 
+const CURVE = { kind: 'curve', settings: ['model', 'bayes', 'weight'], asks: ['xs', 'ys', 'queries'], answers: [...COMPUTED, 'probability'] };
+
 const it = (text) => h('i', {}, text);
 
 function modelLabel(name) {
@@ -108,8 +110,6 @@ function render({ model, el }) {
   let selected = -1; // index of an example
   let drag = null;
   let reply = null; // the engine's latest answer, with its request
-  let engine = null;
-  let stage = 'still'; // still, loading, live, failed
   let inputs = [];
   let top = 2;
 
@@ -402,19 +402,20 @@ function render({ model, el }) {
 
   function changed() {
     if (!reply) blankNumbers();
-    if (!reply && stage !== 'failed') show(true); // truth and examples, until the lines come
-    ask(); // first, so that the engine computes while this draws
+    if (!reply && engine.stage !== 'failed') show(true); // truth and examples, until the lines come
+    engine.ask(); // first, so that the engine computes while this draws
     drawLocal();
     drawLines();
     share();
   }
-  function ask() {
-    if (stage === 'still') wake();
-    else engine?.ask(wanted());
-  }
 
-  const handlers = {
-    answer(numbers, request) {
+  const engine = livingEngine({
+    el,
+    model,
+    protocol: CURVE,
+    wanted,
+    busy: () => root,
+    answer(numbers, request, first) {
       const errors = {};
       for (const name of COMPUTED) {
         errors[name] = DENSITY.reduce((sum, weight, i) => sum + weight * (numbers[name][i] - request.truth[i]) ** 2, 0);
@@ -422,78 +423,27 @@ function render({ model, el }) {
       reply = { ...request, ...numbers, errors };
       drawLines();
       drawNumbers(reply);
-      if (stage !== 'live') {
-        show(true);
-        setStage('live', engine.where);
-      }
-      progress.hidden = true;
-      root.removeAttribute('aria-busy');
-      pace.textContent = ` in ${Math.max(1, Math.round(numbers.milliseconds))} ms`;
+      if (first) show(true);
+      engine.took(`in ${Math.max(1, Math.round(numbers.milliseconds))} ms`);
       tabulate();
       el.dispatchEvent(new CustomEvent('icl-drawn', { detail: { latency: performance.now() - request.asked } }));
     },
-    failed(message) {
-      progress.hidden = true;
-      root.removeAttribute('aria-busy');
+    failed() {
       stopPlaying();
-      engine?.close();
-      engine = null;
-      if (!reply) show(false);
+      if (reply) return 'The lines are from before.';
+      show(false);
       const { weight, n_examples } = initial();
-      const picture = `The figure is a still picture of a = ${weight.toFixed(2)} with ${n_examples} examples.`;
-      setStage('failed', `${message} ${reply ? 'The lines are from before.' : still ? picture : ''}`);
+      return still ? `The figure is a still picture of a = ${weight.toFixed(2)} with ${n_examples} examples.` : '';
     },
-    waiting: (message) => say(message),
-    progress(loaded, total) {
-      root.setAttribute('aria-busy', 'true');
-      progress.hidden = total < 1e5;
-      const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
-      bar.value = loaded;
-      bar.max = Math.max(total, loaded, 1);
-      amount.textContent = `${megabytes(loaded)}${total ? ` of ${megabytes(total)}` : ''} MB`;
+    opened(models) {
+      for (const option of chooser.options) {
+        if (models.includes(option.value)) continue;
+        option.disabled = true;
+        option.textContent += ' (not in this book)';
+      }
     },
-  };
-
-  async function wake() {
-    if (stage === 'loading' || stage === 'live') return;
-    stopWaiting();
-    setStage('loading', onBuiltPage() ? 'Fetching what computes the lines …' : 'Asking the kernel …');
-    try {
-      engine = await (onBuiltPage() ? browserEngine(handlers) : kernelEngine(model, handlers));
-    } catch (error) {
-      handlers.failed(error.message);
-      return;
-    }
-    for (const option of chooser.options) {
-      if (engine.models.includes(option.value)) continue;
-      option.disabled = true;
-      option.textContent += ' (not in this book)';
-    }
-    engine.ask(wanted());
-  }
-
-  // ---- what the reader is told ----
-
-  const where = h('span', { role: 'status', class: 'icl-where' });
-  const pace = h('span', { class: 'icl-pace' });
-  const bar = h('progress', { 'aria-label': 'Fetched so far' });
-  const amount = h('span');
-  const progress = h('span', { class: 'icl-progress', hidden: true }, bar, amount);
-  const again = h('button', { type: 'button', hidden: true, onclick: () => wake() }, 'Try again');
-  const note = h('span', { role: 'status', class: 'icl-note' });
-  let noteTimer;
-  function say(message) {
-    note.textContent = message;
-    clearTimeout(noteTimer);
-    noteTimer = setTimeout(() => (note.textContent = ''), 8000);
-  }
-  function setStage(next, words) {
-    stage = next;
-    el.dataset.stage = next;
-    where.textContent = words;
-    pace.textContent = '';
-    again.hidden = next !== 'failed';
-  }
+  });
+  const { say } = engine;
 
   // ---- the controls ----
 
@@ -572,7 +522,7 @@ function render({ model, el }) {
     drawLocal();
     drawLines();
     address.write(null);
-    ask();
+    engine.ask();
   });
   const linkButton = button('Copy link', () => {
     share(0);
@@ -602,7 +552,7 @@ function render({ model, el }) {
         if (snap(at, 0.01) !== state.weight) {
           state.weight = snap(at, 0.01);
           controls.weight.set(state.weight);
-          ask();
+          engine.ask();
           drawLocal();
         }
       }
@@ -722,8 +672,8 @@ function render({ model, el }) {
     h(
       'div',
       { class: 'icl-actions' },
-      button('Curves as CSV', () => download('curves.csv', [COLUMNS, ...curves()])),
-      button('Examples as CSV', () => download('examples.csv', [['x', 'y'], ...(reply ? Array.from(reply.xs, (x, i) => [x, reply.ys[i]]) : [])])),
+      button('Curves as CSV', () => downloadTable('curves.csv', [COLUMNS, ...curves()])),
+      button('Examples as CSV', () => downloadTable('examples.csv', [['x', 'y'], ...(reply ? Array.from(reply.xs, (x, i) => [x, reply.ys[i]]) : [])])),
     ),
     h(
       'div',
@@ -732,11 +682,6 @@ function render({ model, el }) {
     ),
   );
   const curves = () => (reply ? Array.from(QUERIES, (x, i) => [x, ...COLUMNS.slice(1).map((name) => reply[name][i])]) : []);
-  function download(name, lines) {
-    const url = URL.createObjectURL(new Blob([lines.map((line) => line.join(',')).join('\n') + '\n'], { type: 'text/csv' }));
-    h('a', { href: url, download: name }).click();
-    setTimeout(() => URL.revokeObjectURL(url), 1000);
-  }
   let tableTimer;
   function tabulate() {
     clearTimeout(tableTimer);
@@ -769,7 +714,7 @@ function render({ model, el }) {
       { class: 'icl-body' },
       h('div', { class: 'icl-left' }, stillSlot, hint, controls.weight.root, actions),
       h('div', { class: 'icl-right' }, legend, belief),
-      h('p', { class: 'icl-status' }, h('span', {}, where, pace), progress, again, note),
+      engine.line,
       compact
         ? h('details', { class: 'icl-more' }, h('summary', {}, 'More controls'), h('div', {}, ...more, table))
         : h('div', { class: 'icl-more' }, ...more, table),
@@ -779,7 +724,7 @@ function render({ model, el }) {
   let still;
   const stopLooking = onceConnected(el, () => {
     still = findStill(el);
-    show(stage === 'live');
+    show(engine.stage === 'live');
     if (still) stillSlot.prepend(still); // where the live picture will be, so that nothing moves when it comes
   });
 
@@ -787,12 +732,8 @@ function render({ model, el }) {
   drawLocal();
   const first = model.get('first');
   if (first?.errors && !shared) drawNumbers(first);
-  setStage('still', 'A still picture, until you touch it or scroll to it: your browser then fetches the models and computes.');
   if (unread.length) say(`This link could not be read in full (${unread.join(', ')}); the rest of its view is shown.`);
-
-  // In a notebook a kernel is at hand and costs nothing; a shared link asks for a view that no still figure shows.
-  const stopWaiting = onceReached(el, wake);
-  if (!onBuiltPage() || shared) wake();
+  engine.begin(shared);
 
   const takeTraits = () => {
     Object.assign(state, initial(), { hidden: state.hidden });
@@ -800,7 +741,7 @@ function render({ model, el }) {
     inputs = [];
     showState();
     drawLocal();
-    ask();
+    engine.ask();
   };
   const followed = [...Object.keys(SLIDERS), 'seed', 'model'].map((name) => `change:${name}`);
   for (const name of followed) model.on(name, takeTraits);
@@ -808,7 +749,7 @@ function render({ model, el }) {
   /** For tests and for curious readers at the console: the state, and the latest numbers with what they answer. */
   el.icl = {
     get state() {
-      return { ...state, hidden: [...state.hidden], prompt: prompt(), selected, stage };
+      return { ...state, hidden: [...state.hidden], prompt: prompt(), selected, stage: engine.stage };
     },
     get numbers() {
       return reply;
@@ -817,12 +758,10 @@ function render({ model, el }) {
 
   return () => {
     stopLooking();
-    stopWaiting();
     stopPlaying();
-    clearTimeout(noteTimer);
     clearTimeout(tableTimer);
     address.close();
-    engine?.close();
+    engine.close();
     for (const name of followed) model.off(name, takeTraits);
   };
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import cos, isfinite, log, pi, sqrt
+from math import isfinite, pi
 from time import perf_counter
 from typing import Any
 
@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icl_lib import browser
+from icl_lib.widgets.draws import normal, uniforms
 from icl_lib.widgets.source import source
 from icl_lib.widgets.still import COMPUTED, REACH, explorer_still
 
@@ -75,21 +76,12 @@ def curves(
 def draw_inputs(seed: int, count: int) -> list[float]:
     """The first `count` inputs of a seed, as explorer.js draws them.
 
-    mulberry32, Box and Muller's transform, three decimals, within the plot.
+    Three decimals, within the plot.
     """
-    state = seed
-
-    def uniform() -> float:
-        nonlocal state
-        state = (state + 0x6D2B79F5) & 0xFFFFFFFF
-        t = ((state ^ state >> 15) * (1 | state)) & 0xFFFFFFFF
-        t = ((t + (((t ^ t >> 7) * (61 | t)) & 0xFFFFFFFF)) & 0xFFFFFFFF) ^ t
-        return ((t ^ t >> 14) + 0.5) / 2**32
-
+    uniform = uniforms(seed)
     inputs: list[float] = []
     while len(inputs) < count:
-        radius = sqrt(-2 * log(uniform()))
-        x = round(radius * cos(2 * pi * uniform()), 3)
+        x = round(normal(uniform), 3)
         if abs(x) <= REACH:
             inputs.append(x)
     return inputs

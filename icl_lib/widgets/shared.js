@@ -185,9 +185,11 @@ function onceReached(el, wake) {
   return () => controller.abort();
 }
 
-/* The engines. Both answer `ask({model, bayes, weight, xs, ys, queries})` through the handlers
-   {answer(reply, request), failed(message), progress(loaded, total)}, one request under way at a time: while one is, only
-   the newest of those that follow is kept. */
+/* The engines. Both answer `ask(request)` through the handlers {answer(reply, request), failed(message),
+   progress(loaded, total), waiting(message)}, one request under way at a time: while one is, only the newest of those that
+   follow is kept. What a request holds and what answers it is the widget's protocol:
+
+   {kind, settings: [names of plain values], asks: [names of Float64Arrays], answers: [names of Float64Arrays]} */
 
 function latestWins(send) {
   let underWay = null;
@@ -218,7 +220,7 @@ function latestWins(send) {
 }
 
 /** Computes in this browser, in a worker, on the graphs of the built site's live/ folder. */
-async function browserEngine(handlers) {
+async function browserEngine(protocol, handlers) {
   if (typeof WebAssembly !== 'object') {
     throw new Error('This browser has no WebAssembly, which it needs to run the models.');
   }
@@ -233,7 +235,10 @@ async function browserEngine(handlers) {
   }
   let worker;
   const files = new Map();
-  const requests = latestWins((request) => worker.postMessage({ kind: 'curve', ...request }));
+  const requests = latestWins(({ id, ...request }) => {
+    const parts = [...protocol.settings, ...protocol.asks].map((key) => [key, request[key]]);
+    worker.postMessage({ kind: protocol.kind, id, ...Object.fromEntries(parts) });
+  });
   worker = new Worker(new URL('engine.mjs', live), { type: 'module' });
   worker.onmessage = ({ data }) => {
     if (data.kind === 'progress') {
@@ -245,7 +250,7 @@ async function browserEngine(handlers) {
     files.clear();
     const request = requests.settle(data.id);
     if (!request) return;
-    if (data.kind === 'curve') handlers.answer(data, request);
+    if (data.kind === protocol.kind) handlers.answer(data, request);
     else handlers.failed(data.message);
   };
   worker.onerror = (event) => {
@@ -263,15 +268,13 @@ async function browserEngine(handlers) {
 }
 
 /** Computes in the running kernel: the Python side of this widget answers. */
-function kernelEngine(model, handlers) {
-  const asks = ['xs', 'ys', 'queries'];
-  const answers = ['transformer', 'mixture', 'oracle', 'probability'];
+function kernelEngine(protocol, model, handlers) {
   let slow;
   const requests = latestWins(({ id, ...request }) => {
     clearTimeout(slow);
     slow = setTimeout(() => handlers.waiting('The kernel is busy; the lines wait for its answer.'), 4000);
-    const content = { kind: 'curve', id, model: request.model, bayes: request.bayes, weight: request.weight };
-    model.send(content, undefined, asks.map((key) => request[key].buffer.slice(0)));
+    const content = { kind: protocol.kind, id, ...Object.fromEntries(protocol.settings.map((key) => [key, request[key]])) };
+    model.send(content, undefined, protocol.asks.map((key) => request[key].slice().buffer));
   });
   // A buffer may arrive as a DataView at an offset that is no multiple of eight: copy it to where numbers can be read.
   const numbers = ({ buffer, byteOffset, byteLength }) => new Float64Array(buffer.slice(byteOffset, byteOffset + byteLength));
@@ -285,8 +288,8 @@ function kernelEngine(model, handlers) {
       const request = requests.settle(content.id); // null: another view's answer
       if (!request) return;
       clearTimeout(slow);
-      if (content.kind === 'curve') {
-        const lines = answers.map((key, i) => [key, numbers(buffers[i])]);
+      if (content.kind === protocol.kind) {
+        const lines = protocol.answers.map((key, i) => [key, numbers(buffers[i])]);
         handlers.answer({ ...Object.fromEntries(lines), milliseconds: content.milliseconds }, request);
       } else handlers.failed(content.message);
     };
@@ -302,4 +305,107 @@ function kernelEngine(model, handlers) {
     model.on('msg:custom', listen);
     model.send({ kind: 'ping' });
   });
+}
+
+/** A widget's engine, from a still picture to live, with the line below the widget that says how it stands.
+
+    `wanted()` is the request that answers the view of the moment, `answer(numbers, request, first)` draws, `failed()` undoes
+    what was half done and returns what to add to the message, `opened(models)` learns which models there are; `busy()` is the
+    element to mark while files arrive. */
+function livingEngine({ el, model, protocol, wanted, answer, failed, opened, busy }) {
+  let engine = null;
+  let stage = 'still'; // still, loading, live, failed
+  let stopWaiting = () => {};
+  const where = h('span', { role: 'status', class: 'icl-where' });
+  const pace = h('span', { class: 'icl-pace' });
+  const bar = h('progress', { 'aria-label': 'Fetched so far' });
+  const amount = h('span');
+  const progress = h('span', { class: 'icl-progress', hidden: true }, bar, amount);
+  const again = h('button', { type: 'button', hidden: true, onclick: () => wake() }, 'Try again');
+  const note = h('span', { role: 'status', class: 'icl-note' });
+  let noteTimer;
+  function say(message) {
+    note.textContent = message;
+    clearTimeout(noteTimer);
+    noteTimer = setTimeout(() => (note.textContent = ''), 8000);
+  }
+  function setStage(next, words) {
+    stage = next;
+    el.dataset.stage = next;
+    where.textContent = words;
+    pace.textContent = '';
+    again.hidden = next !== 'failed';
+  }
+  function idle() {
+    progress.hidden = true;
+    busy().removeAttribute('aria-busy');
+  }
+  const handlers = {
+    answer(numbers, request) {
+      idle();
+      const first = stage !== 'live';
+      if (first) setStage('live', engine.where);
+      answer(numbers, request, first);
+    },
+    failed(message) {
+      idle();
+      engine?.close();
+      engine = null;
+      setStage('failed', `${message} ${failed()}`);
+    },
+    waiting: say,
+    progress(loaded, total) {
+      busy().setAttribute('aria-busy', 'true');
+      progress.hidden = total < 1e5;
+      const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
+      bar.value = loaded;
+      bar.max = Math.max(total, loaded, 1);
+      amount.textContent = `${megabytes(loaded)}${total ? ` of ${megabytes(total)}` : ''} MB`;
+    },
+  };
+  async function wake() {
+    if (stage === 'loading' || stage === 'live') return;
+    stopWaiting();
+    setStage('loading', onBuiltPage() ? 'Fetching what computes the lines …' : 'Asking the kernel …');
+    try {
+      engine = await (onBuiltPage() ? browserEngine(protocol, handlers) : kernelEngine(protocol, model, handlers));
+    } catch (error) {
+      handlers.failed(error.message);
+      return;
+    }
+    opened(engine.models);
+    engine.ask(wanted());
+  }
+  setStage('still', 'A still picture, until you touch it or scroll to it: your browser then fetches the models and computes.');
+  return {
+    line: h('p', { class: 'icl-status' }, h('span', {}, where, pace), progress, again, note),
+    say,
+    get stage() {
+      return stage;
+    },
+    /** How long the latest answer took, in words. */
+    took: (words) => (pace.textContent = ` ${words}`),
+    /** Ask for what `wanted` says, which wakes a sleeping engine. */
+    ask(request = wanted()) {
+      if (stage === 'still') wake();
+      else engine?.ask(request);
+    },
+    /** Begin once the widget stands on its page. In a notebook a kernel is at hand and costs nothing; a shared link asks for
+        a view that no still figure shows; else when the reader comes. */
+    begin(shared) {
+      stopWaiting = onceReached(el, wake);
+      if (!onBuiltPage() || shared) wake();
+    },
+    close() {
+      stopWaiting();
+      clearTimeout(noteTimer);
+      engine?.close();
+    },
+  };
+}
+
+function downloadTable(name, lines) {
+  const url = URL.createObjectURL(new Blob([lines.map((line) => line.join(',')).join('\n') + '\n'], { type: 'text/csv' }));
+  h('a', { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
 }

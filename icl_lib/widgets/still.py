@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from math import log10
+from math import log, log10
 
 import numpy as np
 from IPython.display import HTML
 
 REACH = 3.0
 """Plots show x in [-REACH, REACH]."""
+
+SELECTION_FLOOR, SELECTION_CEILING = 1e-4, 5.0
+"""The error axis of the selection explorer, as in selection.js."""
 
 COMPUTED = ("transformer", "mixture", "oracle")
 """The explorer's lines beside the truth."""
@@ -110,6 +113,81 @@ def mixture_still(
         f'<figure class="icl-still icl-widget icl-mixture"><style>{css}</style><div class="icl-body">'
         f'<div class="icl-stage"><div class="icl-cards" role="img" aria-label="{escape(said)}">{cards}</div></div>'
         "</div></figure>"
+    )
+
+
+def selection_still(
+    *,
+    css: str,
+    errors: Mapping[str, np.ndarray],
+    spread: np.ndarray,
+    belief: np.ndarray,
+    blend: np.ndarray,
+    n_examples: int,
+    said: str,
+) -> HTML:
+    """The selection explorer's two plots.
+
+    Args:
+        css: the widget's style sheet.
+        errors: mean squared error of transformer, mixture, dense and sparse at 0, 1, ... examples.
+        spread: half the width of the transformer's interval.
+        belief: exact Bayes' probability of the dense class.
+        blend: weight of the dense expert in the transformer's predictions.
+        n_examples: where the numbers are read.
+        said: what is shown, in words.
+    """
+    points = len(belief)
+    across = (np.arange(points) + 0.5) / points
+
+    def place(error: np.ndarray) -> np.ndarray:
+        """From 0 at the top of the plot to 1 at the bottom, as `high` in selection.js."""
+        clipped = np.clip(error, SELECTION_FLOOR, SELECTION_CEILING)
+        return np.log(SELECTION_CEILING / clipped) / log(SELECTION_CEILING / SELECTION_FLOOR)
+
+    def level(part: np.ndarray) -> np.ndarray:
+        return 0.92 - 0.84 * np.clip(part, -0.1, 1.1)
+
+    def path(down: np.ndarray) -> str:
+        pairs = zip(across * 600, down * 400, strict=True)
+        return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in pairs)
+
+    looks = {"sparse": "oracle", "dense": "classical", "mixture": "mixture"}
+    looks["transformer"] = "transformer"
+    drawn = "".join(
+        f'<path class="icl-line icl-{look}" d="{path(place(errors[name]))}"/>'
+        for name, look in looks.items()
+    )
+    upper, under = (path(place(errors["transformer"] + sign * spread)) for sign in (1, -1))
+    back = "L".join(reversed(under[1:].split("L")))
+    ticks = "".join(
+        f'<line x1="{100 * across[n]:.3f}%" x2="{100 * across[n]:.3f}%" y1="0" y2="100%"/>'
+        f'<text x="{100 * across[n]:.3f}%" y="100%" dy="-6">{n}</text>'
+        for n in range(0, points, 10)
+    )
+    names = {1.0: "1: always 0", 0.1: "0.1", 0.01: "0.01", 0.001: "0.001"}
+    heights = {error: 100 * float(place(np.array(error))) for error in names}
+    levels = "".join(
+        f'<line x1="0" x2="100%" y1="{y:.3f}%" y2="{y:.3f}%"/>' for y in heights.values()
+    )
+    words = "".join(
+        f'<text x="6" y="{heights[error]:.3f}%" dy="-4">{name}</text>'
+        for error, name in names.items()
+    )
+    mark = 100 * across[n_examples]
+    marker = f'<line class="icl-marker" x1="{mark:.3f}%" x2="{mark:.3f}%" y1="0" y2="100%"/>'
+    numbers = ", ".join(f"{name} {_pretty(float(e[n_examples]))}" for name, e in errors.items())
+    alt = f"Learning curves: {said}. Mean squared errors after {n_examples} examples: {numbers}."
+    return HTML(
+        f'<figure class="icl-still icl-widget icl-explorer icl-selection"><style>{css}</style>'
+        f'<div class="icl-body"><div class="icl-left"><svg class="icl-plot" role="img" aria-label="{escape(alt)}">'
+        f'<g class="icl-grid">{ticks}{levels}</g>{marker}'
+        f'<svg {_BOX}><path class="icl-band" d="{upper}L{back}Z"/>{drawn}</svg>'
+        f'<g class="icl-values">{words}</g></svg>'
+        f'<svg class="icl-plot icl-lower" aria-hidden="true">{marker}<svg {_BOX}>'
+        f'<path class="icl-line icl-mixture" d="{path(level(belief))}"/>'
+        f'<path class="icl-line icl-transformer" d="{path(level(blend))}"/></svg></svg></div></div>'
+        "<noscript><p>The sliders need scripts; without them the figure stays as it is.</p></noscript></figure>"
     )
 
 

@@ -1,0 +1,436 @@
+/* The selection explorer: a batch of linear functions with some nonzeros, a model pretrained with some share of dense ones, and
+   the best possible answers, at every number of examples, live.
+
+   This file draws samples, sliders and lines. Every prediction is computed by an engine (shared.js), from the torch code of
+   icl_lib: in the running kernel, or in the browser. */
+
+const DIM = 20;
+const POINTS = 41;
+const PROMPTS = 64;
+const CHUNKS = [8, 8, 16, 16, 16]; // prompts of a batch that are asked for at a time: the first picture soon, then better ones
+const [FLOOR, CEILING] = [1e-4, 5]; // of the plot's error axis
+
+const NAMES = ['transformer', 'dense', 'sparse', 'mixture', 'probability'];
+const PREFIXES = { kind: 'prefixes', settings: ['model', 'bayes', 'weight', 'prompts'], asks: ['xs', 'ys'], answers: NAMES };
+
+/* In the order of the legend; `look` is the class that gives colour and line style. */
+const LINES = {
+  transformer: { name: 'Transformer', look: 'transformer' },
+  mixture: { name: 'Exact Bayes', look: 'mixture' },
+  dense: { name: 'Dense expert', look: 'classical', note: 'least squares' },
+  sparse: { name: 'Sparse expert', look: 'oracle', note: 'best two coefficients' },
+};
+
+/** The batch of a seed: inputs, and for each prompt coefficients in the order in which they are taken. */
+function drawBatch(seed) {
+  const uniform = uniforms(seed);
+  const xs = new Float64Array(PROMPTS * POINTS * DIM);
+  const functions = [];
+  for (let b = 0; b < PROMPTS; b++) {
+    for (let i = 0; i < POINTS * DIM; i++) xs[b * POINTS * DIM + i] = normal(uniform);
+    const coefficients = Array.from({ length: DIM }, () => normal(uniform));
+    const keys = Array.from({ length: DIM }, uniform);
+    const order = keys.map((_, c) => c).sort((a, c) => keys[a] - keys[c]);
+    functions.push({ coefficients, order });
+  }
+  return { xs, functions };
+}
+
+/** Their values where only the first `nnz` coefficients count: those of nnz + 1 continue those of nnz. */
+function valuesOf({ xs, functions }, nnz) {
+  const ys = new Float64Array(PROMPTS * POINTS);
+  const scale = Math.sqrt(nnz);
+  functions.forEach(({ coefficients, order }, b) => {
+    for (let i = 0; i < POINTS; i++) {
+      const at = (b * POINTS + i) * DIM;
+      let sum = 0;
+      for (let k = 0; k < nnz; k++) sum += xs[at + order[k]] * coefficients[k];
+      ys[b * POINTS + i] = sum / scale;
+    }
+  });
+  return ys;
+}
+
+const percent = (share) => `${Math.round(share * 100)}%`;
+
+function render({ model, el }) {
+  const models = model.get('models');
+  const sizes = Object.keys(models).filter((size) => models[size].length);
+  const initial = () => ({
+    share: model.get('share'),
+    nnz: model.get('nnz'),
+    n_examples: model.get('n_examples'),
+    seed: model.get('seed'),
+    size: model.get('size'),
+  });
+  const state = initial();
+  const sharesOf = (size) => models[size].map(([share]) => share);
+  const chosen = () => models[state.size].find(([share]) => share === state.share);
+
+  // ---- the view in the address ----
+
+  const address = addressBar(model.get('key'), ['p', 'k', 'n', 'seed', 'size']);
+  const share = (soon) => address.write({ p: state.share, k: state.nnz, n: state.n_examples, seed: state.seed, size: state.size }, soon);
+  const given = address.read();
+  const shared = Object.keys(given).length > 0;
+  const unread = [];
+  const take = (key, name, value) => {
+    if (!(key in given)) return;
+    if (value === undefined) unread.push(key);
+    else state[name] = value;
+  };
+  take('size', 'size', sizes.find((size) => size === given.size));
+  take('p', 'share', sharesOf(state.size).find((one) => one === Number(given.p?.trim() || NaN)));
+  if (!chosen()) state.share = sharesOf(state.size)[0];
+  take('k', 'nnz', readNumber(given.k, 1, DIM, 1));
+  take('n', 'n_examples', readNumber(given.n, 0, POINTS - 1, 1));
+  take('seed', 'seed', readNumber(given.seed, 0, 2 ** 32 - 1, 1));
+
+  // ---- the batch, and the sums over its prompts so far ----
+
+  let batch = null; // {seed, xs, functions}, drawn when first needed
+  let ys;
+  let round = 0; // of the batch under way: answers to an earlier one are not counted
+  let sums = null;
+  let shown = model.get('first')?.errors && !shared ? { ...model.get('first'), count: PROMPTS } : null;
+
+  function fill() {
+    if (batch?.seed !== state.seed) batch = { seed: state.seed, ...drawBatch(state.seed) };
+    ys = valuesOf(batch, state.nnz);
+    round += 1;
+    const zeros = () => new Float64Array(POINTS);
+    sums = { count: 0, chunk: 0, asked: performance.now(), milliseconds: 0, square: zeros(), belief: zeros(), over: zeros(), under: zeros() };
+    for (const name in LINES) sums[name] = zeros();
+  }
+
+  /** The next prompts of the batch. */
+  function wanted() {
+    if (!sums) fill();
+    const prompts = CHUNKS[sums.chunk];
+    const [from, to] = [sums.count * POINTS, (sums.count + prompts) * POINTS];
+    return {
+      model: chosen()[1],
+      bayes: model.get('bayes'),
+      weight: state.share,
+      prompts,
+      xs: batch.xs.slice(from * DIM, to * DIM),
+      ys: ys.slice(from, to),
+      round,
+    };
+  }
+
+  function add(numbers, request) {
+    for (let j = 0; j < request.ys.length; j++) {
+      const i = j % POINTS;
+      for (const name in LINES) sums[name][i] += (numbers[name][j] - request.ys[j]) ** 2;
+      sums.square[i] += (numbers.transformer[j] - request.ys[j]) ** 4;
+      sums.belief[i] += numbers.probability[j];
+      const apart = numbers.dense[j] - numbers.sparse[j];
+      sums.over[i] += (numbers.transformer[j] - numbers.sparse[j]) * apart;
+      sums.under[i] += apart * apart;
+    }
+    sums.count += request.prompts;
+    sums.chunk += 1;
+    sums.milliseconds += numbers.milliseconds;
+    const mean = (values) => Array.from(values, (value) => value / sums.count);
+    const errors = Object.fromEntries(Object.keys(LINES).map((name) => [name, mean(sums[name])]));
+    shown = {
+      count: sums.count,
+      model: request.model,
+      nnz: state.nnz,
+      errors,
+      spread: mean(sums.square).map((square, i) => 1.645 * Math.sqrt(Math.max(0, square - errors.transformer[i] ** 2) / sums.count)),
+      belief: mean(sums.belief),
+      blend: Array.from(sums.over, (over, i) => over / Math.max(sums.under[i], 1e-12)),
+    };
+  }
+
+  // ---- the two plots ----
+
+  const box = { viewBox: '0 0 600 400', preserveAspectRatio: 'none', width: '100%', height: '100%', 'aria-hidden': 'true' };
+  const across = (n) => ((n + 0.5) / POINTS) * 100; // percent
+  const high = (error) => (Math.log(CEILING / clamp(error, FLOOR, CEILING)) / Math.log(CEILING / FLOOR)) * 100;
+  const level = (part) => 92 - 84 * clamp(part, -0.1, 1.1); // of the lower plot
+  const path = (values, height) => `M${values.map((value, n) => `${(across(n) * 6).toFixed(1)} ${(height(value) * 4).toFixed(1)}`).join('L')}`;
+
+  const order = ['sparse', 'dense', 'mixture', 'transformer'];
+  const paths = Object.fromEntries(order.map((name) => [name, s('path', { class: `icl-line icl-${LINES[name].look}` })]));
+  const band = s('path', { class: 'icl-band' });
+  const line = (at) => s('line', at);
+  const text = (at, words) => s('text', at, words);
+  const ticks = [0, 10, 20, 30, 40].map((n) => s('g', {}, line({ x1: `${across(n)}%`, x2: `${across(n)}%`, y1: 0, y2: '100%' }), text({ x: `${across(n)}%`, y: '100%', dy: -6 }, `${n}`)));
+  const levels = [[1, '1: predicting zero'], [0.1, '0.1'], [0.01, '0.01'], [0.001, '0.001']].map(([error]) => line({ x1: 0, x2: '100%', y1: `${high(error)}%`, y2: `${high(error)}%` }));
+  const levelNames = [[1, '1: always 0'], [0.1, '0.1'], [0.01, '0.01'], [0.001, '0.001']].map(([error, words]) => text({ x: 6, y: `${high(error)}%`, dy: -4 }, words));
+  const marker = line({ class: 'icl-marker', y1: 0, y2: '100%' });
+  const plot = s(
+    'svg',
+    { class: 'icl-plot', role: 'img', 'aria-label': 'Mean squared error against the number of examples, on a log axis' },
+    s('g', { class: 'icl-grid', 'aria-hidden': 'true' }, ...ticks, ...levels),
+    marker,
+    s('svg', box, band, ...order.map((name) => paths[name])),
+    s('g', { class: 'icl-values', 'aria-hidden': 'true' }, ...levelNames),
+  );
+  const beliefPath = s('path', { class: 'icl-line icl-mixture' });
+  const blendPath = s('path', { class: 'icl-line icl-transformer' });
+  const lowerMarker = line({ class: 'icl-marker', y1: 0, y2: '100%' });
+  const lower = s(
+    'svg',
+    { class: 'icl-plot icl-lower', role: 'img', 'aria-label': 'Weight of the dense class, from 0 to 1, against the number of examples' },
+    s('g', { class: 'icl-grid', 'aria-hidden': 'true' }, ...[0, 1].map((part) => line({ x1: 0, x2: '100%', y1: `${level(part)}%`, y2: `${level(part)}%` }))),
+    lowerMarker,
+    s('svg', box, beliefPath, blendPath),
+    s('g', { class: 'icl-values', 'aria-hidden': 'true' }, text({ x: 6, y: `${level(1)}%`, dy: 14 }, '1: all dense'), text({ x: 6, y: `${level(0)}%`, dy: -4 }, '0: all sparse')),
+  );
+
+  /** A click or a drag on either plot reads the numbers there. */
+  const read = (event) => {
+    const { left, width } = event.currentTarget.getBoundingClientRect();
+    const n = clamp(Math.floor(((event.clientX - left) / width) * POINTS), 0, POINTS - 1);
+    if (n === state.n_examples) return;
+    state.n_examples = n;
+    controls.n_examples.set(n);
+    drawNumbers();
+    share();
+  };
+  for (const one of [plot, lower]) {
+    one.addEventListener('pointerdown', (event) => event.button === 0 && read(event));
+    one.addEventListener('pointermove', (event) => event.buttons === 1 && read(event));
+  }
+
+  function drawLines() {
+    if (!shown) return;
+    for (const name of order) paths[name].setAttribute('d', path(shown.errors[name], high));
+    const [top, bottom] = [1, -1].map((sign) => shown.errors.transformer.map((error, i) => error + sign * shown.spread[i]));
+    band.setAttribute('d', `${path(top, high)}L${path(bottom, high).slice(1).split('L').reverse().join('L')}Z`);
+    beliefPath.setAttribute('d', path(shown.belief, level));
+    blendPath.setAttribute('d', path(shown.blend, level));
+  }
+
+  // ---- the legend, which holds the numbers ----
+
+  const rows = Object.fromEntries(
+    Object.entries(LINES).map(([name, { name: label, look, note }]) => {
+      const bar = h('div', { class: `icl-bar icl-${look}` });
+      const value = h('span', {}, '–');
+      const sample = s('svg', { class: 'icl-sample', 'aria-hidden': 'true' }, s('path', { class: `icl-line icl-${look}`, d: 'M1 4H23' }));
+      const about = h('small', {}, note ?? '');
+      const head = h('th', { scope: 'row' }, h('span', { class: 'icl-head' }, sample, h('span', {}, label, about)));
+      return [name, { bar, value, about, row: h('tr', {}, head, h('td', {}, value, h('div', { class: 'icl-track' }, bar))) }];
+    }),
+  );
+  const caption = h('caption');
+  const legend = h(
+    'table',
+    { class: 'icl-legend' },
+    caption,
+    h('tbody', {}, ...Object.values(rows).map(({ row }) => row), h('tr', { class: 'icl-ignorance' }, h('th', { scope: 'row' }, h('span', {}, 'Always 0', h('small', {}, 'line of ignorance'))), h('td', {}, '1'))),
+  );
+  legend.style.setProperty('--ignorance', 1 - high(1) / 100);
+  const [believed, blended] = ['mixture', 'transformer'].map((look) => {
+    const bar = h('div', { class: `icl-bar icl-${look}` });
+    const value = h('span', { class: 'icl-error' }, '–');
+    return { bar, value, row: h('div', { class: 'icl-posterior' }, h('span', {}, look === 'mixture' ? 'P(dense)' : 'blend'), h('div', { class: 'icl-track' }, bar), value) };
+  });
+  const belief = h(
+    'div',
+    { class: 'icl-belief', role: 'group', 'aria-label': 'Weight of the dense class' },
+    h('p', {}, 'What exact Bayes believes, and the dense expert’s weight in the transformer’s predictions'),
+    believed.row,
+    blended.row,
+  );
+
+  function drawNumbers() {
+    const n = state.n_examples;
+    for (const one of [marker, lowerMarker]) for (const end of ['x1', 'x2']) one.setAttribute(end, `${across(n)}%`);
+    caption.textContent = `Mean squared error after ${n} example${n === 1 ? '' : 's'}`;
+    rows.transformer.about.textContent = `${state.size}, ${percent(state.share)} dense`;
+    rows.mixture.about.textContent = `prior: ${percent(state.share)} dense`;
+    if (!shown) return;
+    for (const name in LINES) {
+      rows[name].value.textContent = shown.errors[name][n] < FLOOR ? '< 10⁻⁴' : pretty(shown.errors[name][n]);
+      rows[name].bar.style.setProperty('--share', 1 - high(shown.errors[name][n]) / 100);
+    }
+    for (const [{ bar, value }, part] of [[believed, shown.belief[n]], [blended, shown.blend[n]]]) {
+      bar.style.setProperty('--share', clamp(part, 0, 1));
+      value.textContent = minus(part.toFixed(2));
+    }
+  }
+
+  // ---- the engine ----
+
+  function begin() {
+    fill();
+    drawNumbers();
+    engine.ask();
+    share();
+  }
+  const engine = livingEngine({
+    el,
+    model,
+    protocol: PREFIXES,
+    wanted,
+    busy: () => root,
+    answer(numbers, request) {
+      if (request.round !== round) return;
+      add(numbers, request);
+      const done = sums.count === PROMPTS;
+      if (!done) engine.ask(); // first, so that the engine computes while this draws
+      drawLines();
+      drawNumbers();
+      engine.took(done ? `in ${Math.max(1, Math.round(sums.milliseconds))} ms: ${PROMPTS} prompts at every prefix` : `${sums.count} of ${PROMPTS} prompts`);
+      if (done) tabulate();
+      el.dispatchEvent(new CustomEvent('icl-drawn', { detail: { latency: performance.now() - sums.asked, prompts: sums.count } }));
+    },
+    failed: () => (shown ? 'The lines are from before.' : ''),
+    opened: () => fill(),
+  });
+  const { say } = engine;
+
+  // ---- the controls ----
+
+  const controls = {};
+  const sliderFor = (name, label, options) =>
+    (controls[name] = slider({
+      label, step: 1, ...options,
+      oninput(value) {
+        state[name] = value;
+        if (name === 'n_examples') {
+          drawNumbers();
+          share();
+        } else begin();
+      },
+    }));
+  /* The share moves from model to model: the slider counts them. */
+  const shareSlot = h('div');
+  function makeShareSlider() {
+    const shares = sharesOf(state.size);
+    controls.share = slider({
+      label: ['Share of dense functions in pretraining'],
+      min: 0, max: shares.length - 1, step: 1, value: shares.indexOf(state.share),
+      text: (index) => percent(shares[index]),
+      spoken: (index) => `${percent(shares[index])} dense, ${percent(1 - shares[index])} sparse`,
+      oninput(index) {
+        state.share = shares[index];
+        begin();
+      },
+    });
+    controls.share.root.append(h('small', {}, h('span', {}, '0%: sparse only'), h('span', {}, 'picks the model'), h('span', {}, '100%: dense only')));
+    shareSlot.replaceChildren(controls.share.root);
+  }
+  makeShareSlider();
+  sliderFor('nnz', ['Nonzero coefficients of the function'], { min: 1, max: DIM, value: state.nnz, text: (value) => `${value} of ${DIM}` });
+  controls.nnz.root.append(h('small', {}, h('span', {}, 'pretraining: 2, or all 20')));
+  sliderFor('n_examples', ['In-context examples'], { min: 0, max: POINTS - 1, value: state.n_examples, text: String });
+
+  const chooserId = fresh('size');
+  const chooser = h('select', { id: chooserId }, ...sizes.map((size) => h('option', { value: size }, `${size}, ${models[size].length} models`)));
+  chooser.value = state.size;
+  chooser.addEventListener('change', () => {
+    state.size = chooser.value;
+    const nearest = (best, one) => (Math.abs(one - state.share) < Math.abs(best - state.share) ? one : best);
+    state.share = sharesOf(state.size).reduce(nearest);
+    makeShareSlider();
+    begin();
+  });
+  const button = (words, onclick, more = {}) => h('button', { type: 'button', onclick, ...more }, words);
+  const showState = () => {
+    chooser.value = state.size;
+    makeShareSlider();
+    controls.nnz.set(state.nnz);
+    controls.n_examples.set(state.n_examples);
+  };
+  const actions = h(
+    'div',
+    { class: 'icl-actions icl-first' },
+    button('New prompts', () => {
+      state.seed = 1 + Math.floor(Math.random() * 99999);
+      begin();
+    }),
+    button('Reset', () => {
+      Object.assign(state, initial());
+      showState();
+      begin();
+      address.write(null);
+    }),
+    button('Copy link', () => {
+      share(0);
+      copyLink(say);
+    }, { hidden: !onBuiltPage() }),
+  );
+
+  // ---- the numbers, for who wants them ----
+
+  const COLUMNS = ['examples', ...Object.keys(LINES), 'P(dense)', 'blend'];
+  const cells = h('tbody');
+  const lines = () => (shown ? Array.from({ length: POINTS }, (_, n) => [n, ...Object.keys(LINES).map((name) => shown.errors[name][n]), shown.belief[n], shown.blend[n]]) : []);
+  const table = h(
+    'details',
+    { class: 'icl-numbers' },
+    h('summary', {}, 'The numbers'),
+    h('div', { class: 'icl-actions' }, button('Curves as CSV', () => downloadTable('selection.csv', [COLUMNS, ...lines()]))),
+    h(
+      'div',
+      { class: 'icl-scroll', tabindex: 0, role: 'group', 'aria-label': 'Table of the curves' },
+      h('table', {}, h('thead', {}, h('tr', {}, ...COLUMNS.map((name) => h('th', { scope: 'col' }, LINES[name]?.name ?? name)))), cells),
+    ),
+  );
+  function tabulate() {
+    if (!table.open) return;
+    cells.replaceChildren(...lines().map(([n, ...values]) => h('tr', {}, h('td', {}, n), ...values.map((value) => h('td', {}, minus(value.toFixed(4)))))));
+  }
+  table.addEventListener('toggle', tabulate);
+
+  // ---- putting it together ----
+
+  const root = h(
+    'div',
+    { class: 'icl-widget icl-explorer icl-selection', role: 'group', 'aria-label': 'Explorer of model selection' },
+    h(
+      'div',
+      { class: 'icl-body' },
+      h('div', { class: 'icl-left' }, plot, lower, h('p', { class: 'icl-axis-name' }, 'in-context examples: click to read the numbers there'), shareSlot, controls.nnz.root, controls.n_examples.root, actions),
+      h('div', { class: 'icl-right' }, legend, belief, h('div', { class: 'icl-choice' }, h('label', { for: chooserId }, 'Size of the transformer'), chooser), table),
+      engine.line,
+    ),
+  );
+  el.append(root);
+  drawLines();
+  drawNumbers();
+  const stopLooking = onceConnected(el, () => {
+    const still = findStill(el);
+    if (still) still.hidden = true; // its lines are drawn here too
+  });
+  if (unread.length) say(`This link could not be read in full (${unread.join(', ')}); the rest of its view is shown.`);
+  engine.begin(shared);
+
+  const takeTraits = () => {
+    Object.assign(state, initial());
+    showState();
+    begin();
+  };
+  const followed = ['share', 'nnz', 'n_examples', 'seed', 'size'].map((name) => `change:${name}`);
+  for (const name of followed) model.on(name, takeTraits);
+
+  /** For tests and for curious readers at the console. */
+  el.icl = {
+    get state() {
+      return { ...state, model: chosen()[1], stage: engine.stage };
+    },
+    get numbers() {
+      return shown;
+    },
+    get prompts() {
+      if (!sums) fill();
+      return { xs: Array.from(batch.xs), ys: Array.from(ys) };
+    },
+  };
+
+  return () => {
+    stopLooking();
+    address.close();
+    engine.close();
+    for (const name of followed) model.off(name, takeTraits);
+  };
+}
+
+export default { render };

@@ -1,0 +1,201 @@
+"""The selection explorer: which class does a model believe in, as function and pretraining mixture move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+import anywidget
+import numpy as np
+import torch
+import traitlets
+from IPython.display import HTML
+from jaxtyping import Float
+
+from icl_lib import browser
+from icl_lib.recipes import DENSE, POINTS, SHARES
+from icl_lib.widgets.draws import normal, uniforms
+from icl_lib.widgets.source import source
+from icl_lib.widgets.still import selection_still
+
+PROMPTS = 64
+"""Prompts in a batch, as in selection.js."""
+
+ANSWERS = ("transformer", "dense", "sparse", "mixture", "probability")
+"""What is computed at every prefix of every prompt: four predictions, and exact Bayes' P(dense)."""
+
+LINES = ("transformer", "mixture", "dense", "sparse")
+"""The predictors whose errors are drawn."""
+
+
+def models_of(size: str) -> list[list[Any]]:
+    """The shipped models of one size, with the share of dense functions in the pretraining of each: [share, name]."""
+    names = [
+        (0.0, f"sparse-{size}"),
+        *((share, f"dense+sparse-{share}-{size}") for share in SHARES),
+        (1.0, f"dense-{size}"),
+    ]
+    return [[share, name] for share, name in names if name in browser.available()]
+
+
+@torch.no_grad()
+def answers(
+    model: str,
+    bayes: str,
+    weight: float,
+    xs: Float[np.ndarray, "prompts points dim"],
+    ys: Float[np.ndarray, "prompts points"],
+) -> dict[str, Float[np.ndarray, "prompts points"]]:
+    """Compute everything that the explorer draws, with the modules that are exported to the browser.
+
+    Args:
+        model: name of the transformer.
+        bayes: name of the mixture whose exact posterior is drawn, such as dense+sparse.
+        weight: prior probability of the mixture's first class.
+        xs: inputs, shape (B, n, d).
+        ys: values, shape (B, n).
+
+    Returns:
+        For each of ANSWERS an array (B, n), float64.
+    """
+    inputs, values = torch.from_numpy(np.array(xs)), torch.from_numpy(np.array(ys))
+    dense, sparse, mixture, probability = browser.bayes_prefixes(bayes)(
+        inputs, values, torch.tensor(weight, dtype=torch.float64)
+    )
+    transformer = browser.transformer_prefixes(model)(inputs.float(), values.float())
+    found = (transformer, dense, sparse, mixture, probability)
+    return {name: value.double().numpy() for name, value in zip(ANSWERS, found, strict=True)}
+
+
+def draw_batch(
+    seed: int, nnz: int, n_prompts: int = PROMPTS
+) -> tuple[Float[np.ndarray, "prompts 41 20"], Float[np.ndarray, "prompts 41"]]:
+    """The prompts of a seed, as selection.js draws them: the functions of k + 1 nonzeros continue those of k."""
+    uniform = uniforms(seed)
+    dim = DENSE.dim
+    xs, ys = np.empty((n_prompts, POINTS, dim)), np.empty((n_prompts, POINTS))
+    for b in range(n_prompts):
+        xs[b] = [[normal(uniform) for _ in range(dim)] for _ in range(POINTS)]
+        coefficients = [normal(uniform) for _ in range(dim)]
+        keys = [uniform() for _ in range(dim)]
+        chosen = sorted(range(dim), key=keys.__getitem__)[:nnz]
+        ys[b] = xs[b][:, chosen] @ np.array(coefficients)[:nnz] / nnz**0.5
+    return xs, ys
+
+
+def summary(
+    ys: Float[np.ndarray, "prompts points"], found: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """Means over a batch at each number of examples, as selection.js takes them.
+
+    Returns:
+        `errors`, for each of LINES the mean squared error; `spread`, half the transformer's 90% interval (normal
+        approximation); `belief`, exact Bayes' mean P(dense); `blend`, the share of the dense expert in the
+        transformer's predictions, by regression on the two experts over the prompts.
+    """
+    squares = {name: (found[name] - ys) ** 2 for name in LINES}
+    apart = found["dense"] - found["sparse"]
+    covered = np.maximum((apart**2).sum(0), 1e-12)
+    return {
+        "errors": {name: square.mean(0).tolist() for name, square in squares.items()},
+        "spread": (1.645 * squares["transformer"].std(0) / len(ys) ** 0.5).tolist(),
+        "belief": found["probability"].mean(0).tolist(),
+        "blend": (((found["transformer"] - found["sparse"]) * apart).sum(0) / covered).tolist(),
+    }
+
+
+class SelectionExplorer(anywidget.AnyWidget):
+    """Linear functions in 20 dimensions with 1 to 20 nonzeros: which of its classes does a model take them for?
+
+    Traits set the first view; the reader's moves stay in the front end, where the page's address keeps them.
+
+    Args:
+        share: share of dense functions in the pretraining of the model shown first.
+        nnz: nonzero coefficients of the functions, 1 to 20.
+        n_examples: examples at which the numbers are read, 0 to 40.
+        seed: of the prompts, in [0, 2**32).
+        size: size of the models shown first.
+        sizes: sizes that the reader can choose.
+        key: prefix of the view's keys in the address; needed where a page has several of these.
+
+    Raises:
+        ValueError: a number outside its range, a size that is not among `sizes`, or no model of that size and share.
+    """
+
+    _esm = source("shared.js", "selection.js")
+    _css = source("shared.css", "explorer.css", "selection.css")
+
+    share = traitlets.Float(0.5).tag(sync=True)
+    nnz = traitlets.Int(2).tag(sync=True)
+    n_examples = traitlets.Int(20).tag(sync=True)
+    seed = traitlets.Int(1).tag(sync=True)
+    size = traitlets.Unicode("tiny").tag(sync=True)
+    models = traitlets.Dict(help="for each size, [share, name] of each model", read_only=True).tag(
+        sync=True
+    )
+    bayes = traitlets.Unicode("dense+sparse", read_only=True).tag(sync=True)
+    key = traitlets.Unicode("").tag(sync=True)
+    first = traitlets.Dict(help="the numbers of the first view, from `still`").tag(sync=True)
+
+    def __init__(self, *, sizes: Sequence[str] = ("tiny", "slim"), **traits: Any) -> None:
+        super().__init__(**traits)
+        for name, low, high in (
+            ("nnz", 1, DENSE.dim),
+            ("n_examples", 0, POINTS - 1),
+            ("seed", 0, 2**32 - 1),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must be in [{low}, {high}], got {getattr(self, name)}")
+        self.set_trait("models", {size: models_of(size) for size in sizes})
+        self._name()
+        self.on_msg(self._answer)
+
+    def _name(self) -> str:
+        """The model of the first view."""
+        found = dict(self.models.get(self.size, []))
+        if self.share not in found:
+            raise ValueError(
+                f"no model of size {self.size!r} was pretrained with a share of {self.share:g}; "
+                f"{self.size!r} has {', '.join(f'{share:g}' for share in found) or 'none'}"
+            )
+        return str(found[self.share])
+
+    def _answer(self, _: Any, content: dict[str, Any], buffers: Sequence[memoryview]) -> None:
+        """Answer the front end: a ping, or a batch of prompts."""
+        if content["kind"] == "ping":
+            names = [name for models in self.models.values() for _, name in models]
+            self.send({"kind": "pong", "models": names})
+        elif content["kind"] == "prefixes":
+            begin = perf_counter()
+            try:
+                inputs, values = (np.frombuffer(buffer, dtype="<f8") for buffer in buffers)
+                ys = values.reshape(content["prompts"], -1)
+                xs = inputs.reshape(*ys.shape, -1)
+                found = answers(content["model"], content["bayes"], content["weight"], xs, ys)
+            except Exception as error:  # the reader is told; a trace in the log would reach nobody
+                message = f"The kernel could not answer: {error}"
+                self.send({"kind": "failed", "id": content["id"], "message": message})
+                return
+            milliseconds = 1000 * (perf_counter() - begin)
+            reply = {"kind": "prefixes", "id": content["id"], "milliseconds": milliseconds}
+            self.send(reply, [found[name].astype("<f8").tobytes() for name in ANSWERS])
+
+    def still(self) -> HTML:
+        """The first view as a still figure, to be displayed before the widget: it needs no script.
+
+        Its numbers go to the widget, which shows them until it has computed its own.
+        """
+        xs, ys = draw_batch(self.seed, self.nnz)
+        found = summary(ys, answers(self._name(), self.bayes, self.share, xs, ys))
+        self.first = found
+        return selection_still(
+            css=self._css,
+            errors={name: np.array(values) for name, values in found["errors"].items()},
+            spread=np.array(found["spread"]),
+            belief=np.array(found["belief"]),
+            blend=np.array(found["blend"]),
+            n_examples=self.n_examples,
+            said=f"{PROMPTS} linear functions with {self.nnz} of {DENSE.dim} coefficients nonzero, "
+            f"and a {self.size} model pretrained with {self.share:.0%} dense functions",
+        )

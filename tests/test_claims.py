@@ -1,0 +1,116 @@
+"""Each claim's rule at its edges; what is not a measure is refused; a finding survives its journey."""
+
+import json
+
+import pytest
+
+from icl_lib import claims
+from icl_lib.claims import CLAIMS, MIME, VERDICTS, Finding, find
+
+JUDGED = [key for key, claim in CLAIMS.items() if claim.judge is not None]
+
+
+def measures(key, **named):
+    """Measures of nothing, but for those named; their names' last words may do."""
+    found = dict.fromkeys(CLAIMS[key].needs, (0.0, 0.0, 0.0))
+    for name, value in named.items():
+        found[name.replace("_", " ")] = value
+    return found
+
+
+def verdict(key, **named):
+    return find(key, measures(key, **named), section="here").verdict
+
+
+def test_the_ledger_has_eight_claims():
+    assert list(CLAIMS) == [f"C{i}" for i in range(1, 9)]
+
+
+@pytest.mark.parametrize("key", ["C1", "C2", "C4"])
+def test_a_cost_must_be_small_everywhere(key):
+    name = CLAIMS[key].needs[-1]
+    for high, low, expected in (
+        (0.049, 0.01, "supported"),
+        (0.051, 0.049, "mixed"),
+        (0.06, 0.051, "not supported"),
+    ):
+        found = measures(key) | {name: (low, low, high)}
+        assert find(key, found, section="here").verdict == expected
+
+
+@pytest.mark.parametrize(
+    ("sparse_end", "dense_end", "order", "expected"),
+    [
+        (0.24, 0.76, 0.95, "supported"),
+        (0.26, 0.76, 0.95, "mixed"),
+        (0.24, 0.74, 0.95, "mixed"),
+        (0.24, 0.76, 0.85, "not supported"),
+    ],
+)
+def test_the_mixture_model_must_move_from_end_to_end(sparse_end, dense_end, order, expected):
+    found = {
+        "2 nonzeros": (0.1, 0.0, sparse_end),
+        "20 nonzeros": (0.9, dense_end, 1.0),
+        "order": (order, order, order),
+    }
+    assert find("C3", found, section="here").verdict == expected
+
+
+def test_rare_classes_must_be_odd_and_balanced_ones_not():
+    odd, even = (0.1, 0.05, 0.2), (0.0, 0.0, 0.01)
+    names = CLAIMS["C5"].needs
+    assert find(
+        "C5", dict(zip(names, (odd, odd, even, even), strict=True)), section=""
+    ).verdict == ("supported")
+    for values in ((odd, odd, odd, even), (odd, even, even, even)):
+        found = find("C5", dict(zip(names, values, strict=True)), section="")
+        assert found.verdict == "mixed"
+    found = find("C5", dict.fromkeys(names, even), section="")
+    assert found.verdict == "not supported"
+
+
+@pytest.mark.parametrize(
+    ("middle", "expected"),
+    [(0.11, "supported"), (0.099, "mixed"), (0.0099, "not supported")],
+)
+def test_the_middle_must_be_ten_times_worse(middle, expected):
+    ends = (0.01, 0.01, 0.01)
+    found = {"0": ends, "1": (0.0, 0.0, 0.001), "0.5": (middle, middle, 1.0)}
+    assert find("C6", found, section="here").verdict == expected
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.51, 0.9, "supported"), (0.4, 0.6, "mixed"), (0.1, 0.49, "not supported")],
+)
+def test_four_times_as_many_examples(low, high, expected):
+    assert verdict("C8", **{"40_over_10_examples": (low, low, high)}) == expected
+
+
+@pytest.mark.parametrize("key", JUDGED)
+def test_a_finding_survives_its_journey_in_a_notebook(key):
+    found = find(key, measures(key), section="here", note="tiny")
+    bundle = found._repr_mimebundle_()
+    assert f"{key} is {found.verdict}" in bundle["text/markdown"]
+    again = Finding.from_dict(json.loads(json.dumps(bundle[MIME])))
+    assert again == found
+    assert again.verdict in VERDICTS
+    assert set(again.told()) == set(CLAIMS[key].needs)
+
+
+def test_what_cannot_be_judged_is_refused():
+    with pytest.raises(ValueError, match=r"one of C1, .* got 'C9'"):
+        find("C9", {}, section="here")
+    with pytest.raises(ValueError, match="C7 has no rule"):
+        find("C7", {}, section="here")
+    with pytest.raises(ValueError, match="judged by the measures 40 over 10 examples; got none"):
+        find("C8", {}, section="here")
+    for bad in ((1.0, 2.0, 1.0), (float("nan"), 0.0, 1.0), (0.0, 0.0, float("inf"))):
+        with pytest.raises(ValueError, match="an estimate and the ends of its interval"):
+            find("C8", {"40 over 10 examples": bad}, section="here")
+
+
+def test_the_words_of_a_rule_hold_its_numbers():
+    for key in ("C1", "C2", "C4"):
+        assert f"{claims.WORSE:g}" in CLAIMS[key].rule
+    assert f"{claims.RISE:g}" in CLAIMS["C5"].rule
