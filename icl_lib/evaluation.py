@@ -7,6 +7,7 @@ narrower than the intervals of their curves suggest; `excess_risk` makes use of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icl_lib._validate import check_count
+from icl_lib._validate import check_count, check_positive
 from icl_lib.samplers import FunctionClass, check_seed, sample_prompts
 
 Predictor = Callable[[Tensor, Tensor], Tensor]
@@ -26,6 +27,7 @@ CurvePredictor = Callable[[Tensor, Tensor, Tensor], Tensor]
 RESAMPLES = 2000
 COVERAGE = 0.90
 _BATCH = 128
+_TAILS = torch.tensor([(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], dtype=torch.float64)
 
 
 @torch.no_grad()
@@ -143,14 +145,17 @@ def bootstrap_interval(
     Returns:
         Lower and upper ends, one per column.
     """
-    prompts = values.shape[0]
+    means = _resamples(values.shape[0], seed) @ values.double()
+    low, high = means.quantile(_TAILS, dim=0)
+    return low, high
+
+
+def _resamples(prompts: int, seed: int) -> Float[Tensor, "resamples prompts"]:
+    """Weights with which each resample takes the prompts; a matrix product with them gives its means."""
     counts = np.random.default_rng(seed).multinomial(
         prompts, np.full(prompts, 1 / prompts), size=RESAMPLES
     )
-    means = torch.from_numpy(counts / prompts) @ values.double()
-    tails = torch.tensor([(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], dtype=torch.float64)
-    low, high = means.quantile(tails, dim=0)
-    return low, high
+    return torch.from_numpy(counts / prompts)
 
 
 def learning_curves(
@@ -246,3 +251,165 @@ def excess_risk(
     }
     table = learning_curves(differences, n_examples)
     return table.rename(columns={"mse": "excess"}).drop(columns="median")
+
+
+@torch.no_grad()
+def predictions(
+    predictors: Mapping[str, Predictor],
+    xs: Float[Tensor, "batch n d"],
+    ys: Float[Tensor, "batch n"],
+) -> dict[str, Float[Tensor, "batch n"]]:
+    """What each predictor says of the same prompts, a part of them at a time.
+
+    Args:
+        predictors: by name.
+        xs: inputs (B, n, d).
+        ys: values (B, n).
+
+    Returns:
+        For each name a float64 tensor (B, n).
+
+    Raises:
+        ValueError: no predictor, or predictions that are not finite or of another shape.
+    """
+    if not predictors:
+        raise ValueError("predictions need at least one predictor, got none")
+    zero = torch.zeros_like(ys)
+    return {
+        name: _checked(
+            name,
+            [predictor(x, y) for x, y in zip(xs.split(_BATCH), ys.split(_BATCH), strict=True)],
+            zero,
+        )
+        for name, predictor in predictors.items()
+    }
+
+
+def blend_weight(
+    blended: Float[Tensor, "prompts examples"],
+    first: Float[Tensor, "prompts examples"],
+    second: Float[Tensor, "prompts examples"],
+) -> pd.DataFrame:
+    """With which weight a predictor's answers blend those of two experts: blended ~ w first + (1 - w) second.
+
+    At each number of examples, the least-squares w over the prompts. Nothing holds it between 0 and 1. Where the
+    experts agree it is not defined, and NaN.
+
+    Args:
+        blended: predictions to explain (B, n).
+        first: the first expert's predictions (B, n).
+        second: the second's (B, n).
+
+    Returns:
+        One row per number of examples: n_examples, weight, ci_low, ci_high (90%, over prompts).
+
+    Raises:
+        ValueError: shapes that disagree.
+    """
+    if not blended.shape == first.shape == second.shape:
+        raise ValueError(
+            "predictions must share one shape, "
+            f"got {tuple(blended.shape)}, {tuple(first.shape)} and {tuple(second.shape)}"
+        )
+    apart = (first - second).double()
+    over, under = (blended - second).double() * apart, apart.square()
+    low, high = bootstrap_ratio(over, under)
+    return pd.DataFrame(
+        {
+            "n_examples": range(blended.shape[1]),
+            "weight": (over.sum(0) / under.sum(0)).numpy(),
+            "ci_low": low.numpy(),
+            "ci_high": high.numpy(),
+        }
+    )
+
+
+def bootstrap_ratio(
+    over: Float[Tensor, "prompts columns"], under: Float[Tensor, "prompts columns"], seed: int = 0
+) -> tuple[Float[Tensor, " columns"], Float[Tensor, " columns"]]:
+    """90% percentile-bootstrap interval of mean(over) / mean(under), column by column, both resampled together.
+
+    Args:
+        over: (prompts, columns).
+        under: (prompts, columns).
+        seed: of the resampling.
+
+    Returns:
+        Lower and upper ends, one per column.
+    """
+    counts = _resamples(over.shape[0], seed)
+    ratios = (counts @ over.double()) / (counts @ under.double())
+    low, high = ratios.quantile(_TAILS, dim=0)
+    return low, high
+
+
+@dataclass(frozen=True)
+class Rise:
+    """Where a learning curve rises most, and by how much.
+
+    Attributes:
+        fewer: the smaller number of examples.
+        more: the larger one, at which the error is higher.
+        rise: mean error at `more`, less that at `fewer`.
+        low: lower end of its 90% interval.
+        high: upper end.
+    """
+
+    fewer: int
+    more: int
+    rise: float
+    low: float
+    high: float
+
+
+def largest_rise(errors: Float[Tensor, "prompts examples"]) -> Rise:
+    """Find how far from monotonic a learning curve is: its largest rise from fewer examples to more.
+
+    Where it rises most is found on one half of the prompts, and how much on the other: a maximum taken and measured on
+    the same numbers would be above zero for any curve.
+
+    Args:
+        errors: squared errors (prompts, examples).
+
+    Raises:
+        ValueError: fewer than four prompts or two columns.
+    """
+    if errors.ndim != 2 or errors.shape[0] < 4 or errors.shape[1] < 2:
+        raise ValueError(
+            f"a rise needs errors (prompts, examples), at least 4 and 2 of them; got {tuple(errors.shape)}"
+        )
+    find, measure = errors[0::2].double(), errors[1::2].double()
+    curve = find.mean(0)
+    rises = (curve[None, :] - curve[:, None]).triu(1)
+    rises[torch.ones_like(rises, dtype=torch.bool).tril()] = -torch.inf
+    fewer, more = divmod(int(rises.argmax()), len(curve))
+    difference = measure[:, more] - measure[:, fewer]
+    low, high = bootstrap_interval(difference[:, None])
+    return Rise(fewer, more, difference.mean().item(), low.item(), high.item())
+
+
+def examples_to_reach(
+    errors: Float[Tensor, "prompts examples"], level: float
+) -> tuple[float, float, float]:
+    """How many examples it takes until the mean squared error stays at or below `level`.
+
+    Args:
+        errors: squared errors (prompts, examples).
+        level: in units of the error.
+
+    Returns:
+        The number of examples, and the ends of its 90% bootstrap interval over prompts; infinity where the last column
+        is above the level.
+    """
+    check_positive("level", level)
+
+    def first(curves: Tensor) -> Tensor:
+        """Of each curve the first column from which on none is above."""
+        above = (curves > level).double()
+        last = (above * torch.arange(1, curves.shape[1] + 1)).amax(1)
+        return torch.where(last == curves.shape[1], torch.inf, last)
+
+    values = errors.double()
+    resampled = first(_resamples(len(values), 0) @ values)
+    low, high = resampled.quantile(_TAILS, dim=0, interpolation="nearest").tolist()
+    return first(values.mean(0, keepdim=True)).item(), low, high

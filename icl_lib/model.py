@@ -28,7 +28,8 @@ SIZES = {
 """Layers, heads and width. Slim is ours, small's depth at tiny's width: in 20 dimensions it learns as much per step as
 small, at a third of the cost. The others are Garg et al.'s; the paper's own model is the standard one."""
 
-INITIALISATIONS = ("torch", "gpt2")
+INITIALISATIONS = ("paired", "torch", "gpt2")
+_KIND, _PAIR = 0.3, 0.1  # standard deviations of what positions share under "paired"
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,11 @@ class Transformer(nn.Module):
 
     Args:
         config: the shape; `model.config` keeps it.
-        initialisation: "torch", each linear map as PyTorch makes it, by its fan-in; "gpt2", N(0, 0.02), the maps that
-            write to the residual stream shrunk by its depth. That was made for width 768: at the widths here it starts
-            too small, and training stays longer on its first plateau.
+        initialisation: "torch", each linear map as PyTorch makes it, by its fan-in, and small random positions.
+            "paired", the same but for the input: the map in is twice as large, and a position is what all x or all y share plus
+            what the two tokens of a point share. Which token is of which kind, and which two belong together, then
+            need not be learnt anew at every position. "gpt2", N(0, 0.02), the maps that write to the residual stream
+            shrunk by its depth; that was made for width 768 and is far too small here.
 
     Raises:
         ValueError: another initialisation.
@@ -145,7 +148,7 @@ class Transformer(nn.Module):
     card: dict[str, Any] | None = None
     """What `load` read beside the weights: recipe, seed, steps, versions, final losses, hash."""
 
-    def __init__(self, config: TransformerConfig, initialisation: str = "torch") -> None:
+    def __init__(self, config: TransformerConfig, initialisation: str = "paired") -> None:
         super().__init__()
         if initialisation not in INITIALISATIONS:
             raise ValueError(
@@ -159,6 +162,12 @@ class Transformer(nn.Module):
         self.read_out = nn.Linear(config.width, 1)
         if initialisation == "gpt2":
             self.apply(self._initialise_as_gpt2)
+        elif initialisation == "paired":
+            with torch.no_grad():
+                self.read_in.weight.mul_(2)
+                kind = _KIND * torch.randn(2, config.width)
+                pair = _PAIR * torch.randn(config.max_examples, 1, config.width)
+                self.positions.weight.copy_((kind + pair).flatten(0, 1))
         else:
             nn.init.normal_(self.positions.weight, std=0.02)
 

@@ -38,28 +38,15 @@ def dense_and_sparse(weight: float) -> Mixture:
     return Mixture((DENSE, SPARSE), (weight, 1.0 - weight))
 
 
-def _one_dimensional(
-    function_class: FunctionClass,
-    size: str,
-    steps: int,
-    seed: int,
-    *,
-    ramp: int,
-    muon_rate: float,
-    muon_decay: float,
-    decay: float,
-) -> Setting:
+def _one_dimensional(function_class: FunctionClass) -> Setting:
     """Few examples first: those steps are cheaper, and the start of the curve is what is slow to learn."""
     return Setting(
         function_class=function_class,
-        model=TransformerConfig.of_size(size, dim=1, max_examples=POINTS),
-        steps=steps,
-        seed=seed,
-        examples=Ramp(start=11, stop=POINTS, by=2, every=steps // ramp),
-        muon_rate=muon_rate,
-        muon_decay=muon_decay,
-        decay=decay,
-        initialisation="gpt2",  # as these models were trained, before "torch" was found to be the better start
+        model=TransformerConfig.tiny(dim=1, max_examples=POINTS),
+        steps=2500,
+        seed=12,
+        examples=Ramp(start=11, stop=POINTS, by=2, every=50),
+        muon_rate=4e-3,
     )
 
 
@@ -89,6 +76,11 @@ _SELECTION: dict[str, FunctionClass] = {
     "sparse": SPARSE,
     **{f"dense+sparse-{share}": dense_and_sparse(share) for share in SHARES},
 }
+_LINE_AND_SINE: dict[str, FunctionClass] = {
+    "line": LINE,
+    "sine": SINE,
+    **{f"line+sine-{share}": line_and_sine(share) for share in SHARES},
+}
 _UNLIKE: dict[str, FunctionClass] = {
     "relu": RELU,
     "dense+relu-0.5": Mixture((DENSE, RELU), (0.5, 0.5)),
@@ -97,32 +89,26 @@ _UNLIKE: dict[str, FunctionClass] = {
 
 # Rates, weight decay and ramp are what came out best of the handful that was tried for each.
 RECIPES: dict[str, Setting] = {
-    "line-tiny": _one_dimensional(
-        LINE, "tiny", 2000, seed=1, ramp=50, muon_rate=4e-3, muon_decay=0.0, decay=0.6
-    ),
-    "sine-tiny": _one_dimensional(
-        SINE, "tiny", 6000, seed=2, ramp=50, muon_rate=4e-3, muon_decay=0.0, decay=0.6
-    ),
-    "line+sine-0.5-tiny": _one_dimensional(
-        line_and_sine(0.5), "tiny", 4000, seed=4, ramp=50, muon_rate=1e-2, muon_decay=0.2, decay=0.8
-    ),
-    "line+sine-0.5-small": _one_dimensional(
-        line_and_sine(0.5),
-        "small",
-        8000,
+    "line+sine-0.5-small": Setting(
+        function_class=line_and_sine(0.5),
+        model=TransformerConfig.small(dim=1, max_examples=POINTS),
+        steps=8000,
         seed=4,
-        ramp=30,
+        examples=Ramp(start=11, stop=POINTS, by=2, every=266),
         muon_rate=2.5e-3,
-        muon_decay=0.1,
-        decay=0.6,
+        initialisation="gpt2",  # as this one was trained, before better ones were found
     ),
     **{
-        f"{name}-tiny": _twenty_dimensional(function_class, "tiny", 3000, every=90, muon_rate=5e-3)
+        f"{name}-tiny": _one_dimensional(function_class)
+        for name, function_class in _LINE_AND_SINE.items()
+    },
+    **{
+        f"{name}-tiny": _twenty_dimensional(function_class, "tiny", 2300, every=70, muon_rate=5e-3)
         for name, function_class in (_SELECTION | _UNLIKE).items()
     },
     **{
         f"{name}-slim": _twenty_dimensional(
-            _SELECTION[name], "slim", 8000, every=100, muon_rate=4e-3
+            _SELECTION[name], "slim", 5000, every=80, muon_rate=4e-3
         )
         for name in ("dense", "sparse", "dense+sparse-0.5")
     },

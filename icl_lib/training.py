@@ -116,7 +116,7 @@ class Setting:
     warmup: int = 100
     decay: float = 0.6
     clip: float = 1.0
-    initialisation: str = "torch"
+    initialisation: str = "paired"
     optimiser: str = "muon"
 
     def __post_init__(self) -> None:

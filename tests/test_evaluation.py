@@ -7,10 +7,15 @@ import torch
 
 from icl_lib import DenseLinear, Mixture, Sinusoid, baselines, bayes, evaluate, sample_prompts
 from icl_lib.evaluation import (
+    blend_weight,
     bootstrap_interval,
+    bootstrap_ratio,
     curve_errors,
+    examples_to_reach,
     excess_risk,
+    largest_rise,
     learning_curves,
+    predictions,
     squared_errors,
 )
 
@@ -144,3 +149,76 @@ def test_curves_of_impossible_sizes_are_refused(sizes, message):
             DenseLinear(1),
             **{"n_examples": 2, "n_prompts": 4} | sizes,
         )
+
+
+def test_a_blend_is_taken_apart_again():
+    first, second = torch.randn(2, 200, 5, generator=torch.Generator().manual_seed(0)).unbind(0)
+    shares = torch.tensor([0.0, 0.2, 0.5, 1.0, 1.3])
+    noise = 0.1 * torch.randn(200, 5, generator=torch.Generator().manual_seed(1))
+    table = blend_weight(shares * first + (1 - shares) * second + noise, first, second)
+    for share, row in zip(shares.tolist(), table.itertuples(), strict=True):
+        assert row.ci_low < share < row.ci_high
+        assert row.ci_high - row.ci_low < 0.05
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_experts_must_have_answered_the_same_prompts():
+    first = torch.zeros(5, 2)
+    with pytest.raises(ValueError, match="share one shape"):
+        blend_weight(first, first, first[:3])
+
+
+def test_experts_that_agree_leave_the_blend_open():
+    values = torch.ones(4, 2)
+    assert blend_weight(values, values, values).weight.isna().all()
+
+
+def test_a_ratios_interval_covers_it_as_often_as_it_says():
+    generator = torch.Generator().manual_seed(0)
+    over = 2 + torch.randn(300, 400, dtype=torch.float64, generator=generator)
+    under = 4 + torch.randn(300, 400, dtype=torch.float64, generator=generator)
+    low, high = bootstrap_ratio(over, under)
+    covered = ((low < 0.5) & (high > 0.5)).double().mean().item()
+    assert covered == pytest.approx(0.9, abs=0.05)  # three standard errors of a share of 400
+
+
+def test_a_rise_is_found_where_it_is():
+    errors = torch.tensor([5.0, 3.0, 1.0, 2.0, 4.0, 0.5]).repeat(400, 1)
+    errors += 0.1 * torch.randn(errors.shape, generator=torch.Generator().manual_seed(2))
+    found = largest_rise(errors)
+    assert (found.fewer, found.more) == (2, 4)
+    assert found.low < 3.0 < found.high
+    assert found.high - found.low < 0.05
+
+
+def test_a_monotonic_curve_has_no_rise_however_noisy():
+    generator = torch.Generator().manual_seed(3)
+    above = [
+        largest_rise(torch.linspace(1, 0.9, 20) + torch.randn(200, 20, generator=generator)).low > 0
+        for _ in range(100)
+    ]
+    assert sum(above) <= 11  # 5 are expected at most
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("shape", [(3, 5), (10, 1), (10,)])
+def test_a_rise_needs_something_to_rise(shape):
+    with pytest.raises(ValueError, match="a rise needs errors"):
+        largest_rise(torch.zeros(shape))
+
+
+def test_the_examples_to_reach_a_level_are_those_from_which_it_holds():
+    errors = torch.tensor([[1.0, 0.05, 0.5, 0.1, 0.01]]).repeat(10, 1)
+    assert examples_to_reach(errors, 0.2) == (3, 3, 3)
+    assert examples_to_reach(errors, 1.0) == (0, 0, 0)
+    assert examples_to_reach(errors, 0.005)[0] == float("inf")
+    with pytest.raises(ValueError, match="level must be"):
+        examples_to_reach(errors, 0.0)
+
+
+def test_predictions_are_those_of_the_predictors():
+    xs, ys = torch.randn(300, 4, 2), torch.randn(300, 4)
+    found = predictions({"sum": lambda x, y: x.sum(-1)}, xs, ys)
+    assert torch.equal(found["sum"], xs.sum(-1).double())
+    with pytest.raises(ValueError, match="at least one predictor"):
+        predictions({}, xs, ys)

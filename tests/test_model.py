@@ -55,6 +55,16 @@ def test_each_initialisation_has_the_spread_it_promises():
         assert model.positions.weight.std().item() == pytest.approx(0.02, rel=0.03)
 
 
+def test_paired_positions_share_their_kind_and_their_point():
+    model = Transformer(TransformerConfig.standard(20, 41))
+    assert model.read_in.weight.std().item() == pytest.approx(2 * (3 * 20) ** -0.5, rel=0.03)
+    x, y = model.positions.weight.detach().unflatten(0, (41, 2)).unbind(1)
+    between = y - x  # what tells the kinds apart, the same at every point
+    assert torch.allclose(between, between[:1].expand_as(between), atol=1e-6)
+    assert between.std().item() == pytest.approx(0.3 * 2**0.5, rel=0.2)
+    assert x.std(0).mean().item() == pytest.approx(0.1, rel=0.05)
+
+
 @torch.no_grad()
 @given(change=st.integers(0, 8), seed=st.integers(0, 1000))
 @settings(max_examples=30, deadline=None)
@@ -113,7 +123,10 @@ def test_a_curve_in_one_pass_equals_the_plain_forward_query_by_query(examples):
         (lambda: TransformerConfig(1, 4, 2, 3, 16), "multiple of heads, got 16 and 3"),
         (lambda: Transformer(MODEL.config, "zeros"), "torch, gpt2, got 'zeros'"),
         (lambda: TransformerConfig.tiny(0, 4), "dim .* got 0"),
-        (lambda: TransformerConfig.of_size("huge", 1, 4), "tiny, small, standard, got 'huge'"),
+        (
+            lambda: TransformerConfig.of_size("huge", 1, 4),
+            "tiny, slim, small, standard, got 'huge'",
+        ),
     ],
 )
 @pytest.mark.usefixtures("unchecked")

@@ -1,0 +1,116 @@
+"""The ledger of claims: made of what the chapters found, as their executed notebooks tell it, and of nothing else.
+
+A page that holds the directive `{ledger}` is given, once all chapters have run, one section for each claim: the claim,
+the rule, the verdict, each measure with its interval, and a link to the section whose figure shows it.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from icl_lib.claims import CLAIMS, MIME, Finding
+
+Chapter = tuple[str, Finding]
+
+
+class Place(nodes.General, nodes.Element):
+    """Where the ledger will stand."""
+
+
+class LedgerDirective(SphinxDirective):
+    """Mark the place; the chapters that are read after this page have not run yet."""
+
+    def run(self) -> list[nodes.Node]:
+        """Leave a mark, within which the sections of the claims have their titles."""
+        return [Place()]
+
+
+def findings(executed: Path) -> dict[str, Chapter]:
+    """What the executed notebooks in the folder `executed` have found: by claim, the chapter's page and the finding.
+
+    Raises:
+        ValueError: two findings of one claim.
+    """
+    found: dict[str, Chapter] = {}
+    for path in sorted(executed.glob("notebooks/*.ipynb")):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
+        for output in outputs:
+            values = output.get("data", {}).get(MIME)
+            if values is None:
+                continue
+            if values["claim"] in found:
+                raise ValueError(f"{values['claim']} is judged twice: in {path.stem} and before")
+            found[values["claim"]] = (f"notebooks/{path.stem}", Finding.from_dict(values))
+    return found
+
+
+def paragraph(*parts: nodes.Node | str) -> nodes.paragraph:
+    """A paragraph of text and inline nodes."""
+    made = nodes.paragraph()
+    made += [nodes.Text(part) if isinstance(part, str) else part for part in parts]
+    return made
+
+
+def table(rows: list[tuple[str, str]], heads: tuple[str, str]) -> nodes.table:
+    """A table of two columns."""
+    group = nodes.tgroup(cols=2)
+    group += [nodes.colspec(colwidth=1), nodes.colspec(colwidth=1)]
+
+    def row(cells: tuple[str, str]) -> nodes.row:
+        made = nodes.row()
+        made += [nodes.entry("", paragraph(cell)) for cell in cells]
+        return made
+
+    head, body = nodes.thead("", row(heads)), nodes.tbody()
+    body += [row(cells) for cells in rows]
+    group += [head, body]
+    return nodes.table("", group, classes=["icl-ledger"])
+
+
+def entry(app: Sphinx, docname: str, key: str, chapter: Chapter | None) -> nodes.section:
+    """The section of one claim."""
+    claim = CLAIMS[key]
+    verdict = chapter[1].verdict if chapter else "not tested"
+    section = nodes.section(ids=[key.lower()], names=[key.lower()], classes=["icl-claim"])
+    badge = nodes.inline("", verdict, classes=["icl-verdict", f"is-{verdict.replace(' ', '-')}"])
+    title = nodes.title("", f"{key}: ")
+    title += badge
+    section += title
+    section += paragraph(nodes.emphasis("", claim.statement), f" ({claim.status})")
+    if chapter is None:
+        section += paragraph("No chapter tests this yet.")
+        return section
+    page, finding = chapter
+    section += paragraph(nodes.strong("", "Measured: "), claim.measure, ".")
+    section += paragraph(nodes.strong("", "Rule: "), claim.rule, ".")
+    if finding.note:
+        section += paragraph(nodes.strong("", "With: "), finding.note, ".")
+    section += table(list(finding.told().items()), ("measure", "estimate (90% interval)"))
+    uri = f"{app.builder.get_relative_uri(docname, page)}#{finding.section}"
+    title_of = app.env.titles[page].astext()
+    link = nodes.reference("", f"The figure, in “{title_of}”", refuri=uri, internal=True)
+    section += paragraph(link, ".")
+    return section
+
+
+def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Put the ledger where the directive has marked its place."""
+    places = list(doctree.findall(Place))
+    if not places:
+        return
+    found = findings(Path(app.outdir).parent / "jupyter_execute")
+    for place in places:
+        place.replace_self([entry(app, docname, key, found.get(key)) for key in CLAIMS])
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the extension."""
+    app.add_node(Place)
+    app.add_directive("ledger", LedgerDirective)
+    app.connect("doctree-resolved", fill)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
