@@ -137,9 +137,9 @@ class Transformer(nn.Module):
         config: the shape; `model.config` keeps it.
         initialisation: "torch", each linear map as PyTorch makes it, by its fan-in, and small random positions.
             "paired", the same but for the input: the map in is twice as large, and a position is what all x or all y
-            share plus what the two tokens of a point share. Which token is of which kind, and which two belong together, then
-            need not be learnt anew at every position. "gpt2", N(0, 0.02), the maps that write to the residual stream
-            shrunk by its depth; that was made for width 768 and is far too small here.
+            share plus what the two tokens of a point share. Which token is of which kind, and which two belong
+            together, then need not be learnt anew at every position. "gpt2", N(0, 0.02), the maps that write to the
+            residual stream shrunk by its depth; that was made for width 768 and is far too small here.
 
     Raises:
         ValueError: another initialisation.
