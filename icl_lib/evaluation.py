@@ -109,6 +109,54 @@ def curve_errors(
     return errors
 
 
+@torch.no_grad()
+def same_query_errors(
+    predictors: Mapping[str, CurvePredictor],
+    function_class: FunctionClass,
+    *,
+    n_examples: Sequence[int],
+    n_queries: int = 16,
+    n_prompts: int = 1280,
+    seed: int = 0,
+) -> dict[str, Float[Tensor, "prompts lengths"]]:
+    """Squared error at several numbers of examples, on the same queries of the same prompts at each.
+
+    Only the examples grew between two columns, so that their difference is known far better than from
+    `squared_errors`, where every number of examples has a query of its own.
+
+    Args:
+        predictors: by name, each `(xs (B, n, d), ys (B, n), queries (B, Q, d)) -> (B, Q)`.
+        function_class: what the prompts' functions are drawn from.
+        n_examples: numbers of examples, one for each column.
+        n_queries: queries Q per prompt.
+        n_prompts: number of prompts.
+        seed: an evaluation seed, in [0, 2**32).
+
+    Returns:
+        For each name a float64 tensor (n_prompts, len(n_examples)).
+
+    Raises:
+        ValueError: as for `squared_errors`; no number of examples.
+    """
+    _check_evaluation(predictors, n_prompts, seed)
+    if not n_examples:
+        raise ValueError("n_examples needs at least one number of examples, got none")
+    for n in n_examples:
+        check_count("n_examples", n, least=0)
+    check_count("n_queries", n_queries)
+    most = max(n_examples)
+    xs, ys, _ = sample_prompts(function_class, n_prompts, most + n_queries, seed=seed)
+    errors = {}
+    for name, predictor in predictors.items():
+        columns = []
+        for n in n_examples:
+            prompts = zip(*(t.split(_BATCH) for t in (xs, ys)), strict=True)
+            parts = [predictor(x[:, :n], y[:, :n], x[:, most:]) for x, y in prompts]
+            columns.append(_checked(name, parts, ys[:, most:]).square().mean(1))
+        errors[name] = torch.stack(columns, dim=1)
+    return errors
+
+
 def _check_evaluation(predictors: Mapping[str, object], n_prompts: int, seed: int) -> None:
     if not predictors:
         raise ValueError("evaluation needs at least one predictor, got none")
@@ -301,7 +349,8 @@ def blend_weight(
         second: the second's (B, n).
 
     Returns:
-        One row per number of examples: n_examples, weight, ci_low, ci_high (90%, over prompts).
+        One row per number of examples: n_examples, weight, ci_low, ci_high (90%, over prompts), and apart, the mean
+        squared difference of the experts: where that is small, the weight means little.
 
     Raises:
         ValueError: shapes that disagree.
@@ -320,6 +369,7 @@ def blend_weight(
             "weight": (over.sum(0) / under.sum(0)).numpy(),
             "ci_low": low.numpy(),
             "ci_high": high.numpy(),
+            "apart": under.mean(0).numpy(),
         }
     )
 

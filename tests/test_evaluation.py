@@ -16,6 +16,7 @@ from icl_lib.evaluation import (
     largest_rise,
     learning_curves,
     predictions,
+    same_query_errors,
     squared_errors,
 )
 
@@ -214,6 +215,39 @@ def test_the_examples_to_reach_a_level_are_those_from_which_it_holds():
     assert examples_to_reach(errors, 0.005)[0] == float("inf")
     with pytest.raises(ValueError, match="level must be"):
         examples_to_reach(errors, 0.0)
+
+
+def test_only_the_examples_grow_from_column_to_column():
+    lengths = (0, 2, 5)
+    seen = []
+
+    def spy(xs, ys, queries):
+        seen.append((xs, ys, queries))
+        return torch.zeros(queries.shape[:2])
+
+    errors = same_query_errors(
+        {"zero": spy, "again": spy}, DenseLinear(3), n_examples=lengths, n_queries=4, n_prompts=50
+    )
+    assert errors["zero"].shape == (50, 3)
+    assert torch.equal(errors["zero"][:, 0], errors["zero"][:, 2])  # nothing but zero was said
+    for (xs, ys, queries), n in zip(seen[:3], lengths, strict=True):
+        assert xs.shape == (50, n, 3) and ys.shape == (50, n)
+        assert torch.equal(xs, seen[2][0][:, :n])
+        assert torch.equal(queries, seen[2][2])
+
+
+def test_exact_bayes_does_not_get_worse_on_the_same_queries():
+    def dense(xs, ys, queries):
+        return bayes.posterior_curve(DenseLinear(4), xs, ys, queries)[0]
+
+    errors = same_query_errors(
+        {"Bayes": dense}, DenseLinear(4), n_examples=range(6), n_prompts=400
+    )["Bayes"]
+    assert errors[:, 0].mean().item() == pytest.approx(1.0, abs=0.15)
+    assert errors[:, 5].mean() < 1e-3
+    assert largest_rise(errors).high < 0.05
+    with pytest.raises(ValueError, match="at least one number of examples"):
+        same_query_errors({"Bayes": dense}, DenseLinear(4), n_examples=())
 
 
 def test_predictions_are_those_of_the_predictors():
