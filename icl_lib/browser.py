@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import warnings
 from functools import cache
@@ -228,6 +229,13 @@ def export_bayes(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
     return _publish(path)
 
 
+def page_models() -> list[str]:
+    """The shipped models that the page's widgets offer."""
+    selection = r"(dense|sparse|dense\+sparse-[\d.]+)-(tiny|slim)"
+    combination = r"line\+sine-0\.5-(tiny|small)"
+    return [name for name in available() if re.fullmatch(f"{selection}|{combination}", name)]
+
+
 def export_site(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Write what the page's widgets fetch into `folder`: graphs, worker, manifest; returns the manifest."""
     folder = Path(folder)
@@ -235,7 +243,7 @@ def export_site(folder: str | os.PathLike[str]) -> dict[str, Any]:
     for stale in folder.glob("*.onnx"):
         stale.unlink()
     manifest = {
-        "models": {name: export_model(name, folder) for name in available()},
+        "models": {name: export_model(name, folder) for name in page_models()},
         "bayes": {name: export_bayes(name, folder) for name in (*BAYES, *PREFIX_BAYES)},
     }
     shutil.copyfile(_ENGINE, folder / _ENGINE.name)

@@ -43,9 +43,9 @@ def _one_dimensional(function_class: FunctionClass) -> Setting:
     return Setting(
         function_class=function_class,
         model=TransformerConfig.tiny(dim=1, max_examples=POINTS),
-        steps=2500,
+        steps=1500,
         seed=12,
-        examples=Ramp(start=11, stop=POINTS, by=2, every=50),
+        examples=Ramp(start=11, stop=POINTS, by=2, every=40),
         muon_rate=4e-3,
     )
 
@@ -103,7 +103,7 @@ RECIPES: dict[str, Setting] = {
         for name, function_class in _LINE_AND_SINE.items()
     },
     **{
-        f"{name}-tiny": _twenty_dimensional(function_class, "tiny", 2300, every=70, muon_rate=5e-3)
+        f"{name}-tiny": _twenty_dimensional(function_class, "tiny", 1600, every=50, muon_rate=5e-3)
         for name, function_class in (_SELECTION | _UNLIKE).items()
     },
     **{

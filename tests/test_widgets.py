@@ -8,10 +8,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icl_lib import Mixture, Transformer, TransformerConfig, browser, sample_prompts
-from icl_lib.widgets import ConvexExplorer, MixtureDraws
+from icl_lib import (
+    DenseLinear,
+    Mixture,
+    SparseLinear,
+    Transformer,
+    TransformerConfig,
+    bayes,
+    browser,
+    sample_prompts,
+)
+from icl_lib.recipes import SHARES
+from icl_lib.widgets import ConvexExplorer, MixtureDraws, SelectionExplorer
 from icl_lib.widgets.explorer import QUERIES, curves, draw_inputs
 from icl_lib.widgets.mixture import CLASSES, draw_set
+from icl_lib.widgets.selection import ANSWERS, draw_batch, summary
 
 MODEL, BAYES = "line+sine-0.5-tiny", "line+sine-0.5"
 
@@ -192,3 +203,115 @@ class TestMixtureDraws:
         html = MixtureDraws((0.5, 0.5, 0)).still().data
         assert html.count("<path") == 24
         assert "<script" not in html
+
+
+# --- the selection explorer -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def untrained_prefixes(monkeypatch):
+    """A model of random weights behind every name, and every share on offer."""
+    torch.manual_seed(0)
+    model = Transformer(TransformerConfig(20, 41, 1, 2, 16)).eval()
+    monkeypatch.setattr(browser, "transformer_prefixes", lambda _: model)
+    names = ["sparse-tiny", "dense-tiny", *(f"dense+sparse-{share}-tiny" for share in SHARES)]
+    monkeypatch.setattr(browser, "available", lambda: names)
+    return model
+
+
+@pytest.mark.usefixtures("untrained_prefixes")
+def test_each_share_has_its_model():
+    models = SelectionExplorer(sizes=("tiny", "slim")).models
+    assert [share for share, _ in models["tiny"]] == [0.0, *SHARES, 1.0]
+    assert models["tiny"][0][1] == "sparse-tiny" and models["tiny"][-1][1] == "dense-tiny"
+    assert models["slim"] == []
+
+
+@pytest.mark.usefixtures("untrained_prefixes")
+@pytest.mark.parametrize(
+    ("traits", "message"),
+    [
+        ({"share": 0.3}, r"no model of size 'tiny' .* share of 0\.3; 'tiny' has 0, 0\.01"),
+        ({"size": "huge"}, "no model of size 'huge'"),
+        ({"nnz": 0}, r"nnz must be in \[1, 20\], got 0"),
+        ({"nnz": 21}, r"nnz must be in \[1, 20\], got 21"),
+        ({"n_examples": 41}, r"n_examples must be in \[0, 40\], got 41"),
+        ({"seed": -1}, r"seed must be in \[0, .*\], got -1"),
+    ],
+)
+def test_the_selection_explorer_refuses_what_it_cannot_show(traits, message):
+    with pytest.raises(ValueError, match=message):
+        SelectionExplorer(**traits)
+
+
+def test_a_batch_continues_from_one_number_of_nonzeros_to_the_next():
+    batches = {k: draw_batch(7, k, n_prompts=3) for k in (1, 2, 20)}
+    for k, (xs, ys) in batches.items():
+        assert np.array_equal(xs, batches[1][0])
+        for x, y in zip(xs, ys, strict=True):
+            solved, _, rank, _ = np.linalg.lstsq(x, y, rcond=None)
+            assert rank == 20
+            assert (np.abs(solved) > 1e-9).sum() == k
+    scaled = batches[2][1] * 2**0.5 - batches[1][1]  # what the second coefficient adds
+    for x, y in zip(batches[2][0], scaled, strict=True):
+        assert (np.abs(np.linalg.lstsq(x, y, rcond=None)[0]) > 1e-9).sum() == 1
+
+
+def test_a_batch_has_unit_variance():
+    xs, ys = draw_batch(1, 5)
+    assert xs.std() == pytest.approx(1, abs=0.01)
+    assert (ys**2).mean() == pytest.approx(1, abs=0.3)  # 64 functions: 3 standard errors
+
+
+def test_the_kernel_answers_a_batch_with_the_exported_modules(untrained_prefixes):
+    xs, ys = draw_batch(3, 2, n_prompts=4)
+    content = {
+        "kind": "prefixes",
+        "id": "v",
+        "model": "dense-tiny",
+        "bayes": "dense+sparse",
+        "weight": 0.25,
+        "prompts": 4,
+    }
+    [(reply, buffers)] = replies(SelectionExplorer(), content, [xs.tobytes(), ys.tobytes()])
+    assert (reply["kind"], reply["id"]) == ("prefixes", "v")
+    found = {
+        name: np.frombuffer(b, "<f8").reshape(4, 41)
+        for name, b in zip(ANSWERS, buffers, strict=True)
+    }
+    x, y = torch.tensor(xs), torch.tensor(ys)
+    with torch.no_grad():
+        assert np.array_equal(
+            found["transformer"], untrained_prefixes(x.float(), y.float()).double().numpy()
+        )
+    prior = Mixture((DenseLinear(20), SparseLinear(20, 2)), (0.25, 0.75))
+    exact = bayes.posterior_predictive(prior, x, y)
+    assert np.abs(found["mixture"] - exact.mean.numpy()).max() < 1e-7
+    assert np.abs(found["probability"] - exact.component_probability[..., 0].numpy()).max() < 1e-7
+
+    content["prompts"] = 3
+    [(reply, _)] = replies(SelectionExplorer(), content, [xs.tobytes(), ys.tobytes()])
+    assert reply["kind"] == "failed" and "could not answer" in reply["message"]
+
+
+def test_the_summary_takes_a_blend_apart():
+    xs, ys = draw_batch(2, 2, n_prompts=16)
+    found = dict(zip(ANSWERS, np.zeros((5, 16, 41)), strict=True))
+    found["dense"] = np.random.default_rng(0).normal(size=(16, 41))
+    found["dense"][:, 0] = 0.0
+    found["transformer"] = 0.3 * found["dense"]
+    table = summary(ys, found)
+    assert table["blend"][0] is None
+    assert table["blend"][1:] == pytest.approx([0.3] * 40)
+    assert table["errors"]["sparse"] == pytest.approx((ys**2).mean(0).tolist())
+    assert len(xs) == 16
+
+
+@pytest.mark.usefixtures("untrained_prefixes")
+def test_the_still_of_the_selection_explorer_has_its_lines_and_gives_its_numbers():
+    widget = SelectionExplorer(n_examples=10)
+    html = widget.still().data
+    assert html.count('class="icl-line') == 6
+    assert "Learning curves: 64 linear functions with 2 of 20 coefficients nonzero" in html
+    assert "nan" not in html
+    assert set(widget.first["errors"]) == {"transformer", "mixture", "dense", "sparse"}

@@ -8,6 +8,7 @@ const DIM = 20;
 const POINTS = 41;
 const PROMPTS = 64;
 const CHUNKS = [8, 8, 16, 16, 16]; // prompts of a batch that are asked for at a time: the first picture soon, then better ones
+const APART = 1e-3; // where the experts differ by less, mean squared, no blend of them is told
 const [FLOOR, CEILING] = [1e-4, 5]; // of the plot's error axis
 
 const NAMES = ['transformer', 'dense', 'sparse', 'mixture', 'probability'];
@@ -92,7 +93,9 @@ function render({ model, el }) {
   let ys;
   let round = 0; // of the batch under way: answers to an earlier one are not counted
   let sums = null;
-  let shown = model.get('first')?.errors && !shared ? { ...model.get('first'), count: PROMPTS } : null;
+  let shown = null;
+  const first = model.get('first'); // what is not told travels as null
+  if (first?.errors && !shared) shown = { ...first, blend: first.blend.map((part) => part ?? NaN), count: PROMPTS };
 
   function fill() {
     if (batch?.seed !== state.seed) batch = { seed: state.seed, ...drawBatch(state.seed) };
@@ -141,7 +144,7 @@ function render({ model, el }) {
       errors,
       spread: mean(sums.square).map((square, i) => 1.645 * Math.sqrt(Math.max(0, square - errors.transformer[i] ** 2) / sums.count)),
       belief: mean(sums.belief),
-      blend: Array.from(sums.over, (over, i) => over / Math.max(sums.under[i], 1e-12)),
+      blend: Array.from(sums.over, (over, i) => (sums.under[i] / sums.count > APART ? over / sums.under[i] : NaN)),
     };
   }
 
@@ -151,14 +154,28 @@ function render({ model, el }) {
   const across = (n) => ((n + 0.5) / POINTS) * 100; // percent
   const high = (error) => (Math.log(CEILING / clamp(error, FLOOR, CEILING)) / Math.log(CEILING / FLOOR)) * 100;
   const level = (part) => 92 - 84 * clamp(part, -0.1, 1.1); // of the lower plot
-  const path = (values, height) => `M${values.map((value, n) => `${(across(n) * 6).toFixed(1)} ${(height(value) * 4).toFixed(1)}`).join('L')}`;
+  /** Through the values that are there; a gap where one is not. */
+  function path(values, height) {
+    let pen = 'M';
+    return values
+      .map((value, n) => {
+        if (!Number.isFinite(value)) {
+          pen = 'M';
+          return '';
+        }
+        const step = `${pen}${(across(n) * 6).toFixed(1)} ${(height(value) * 4).toFixed(1)}`;
+        pen = 'L';
+        return step;
+      })
+      .join('');
+  }
 
   const order = ['sparse', 'dense', 'mixture', 'transformer'];
   const paths = Object.fromEntries(order.map((name) => [name, s('path', { class: `icl-line icl-${LINES[name].look}` })]));
   const band = s('path', { class: 'icl-band' });
   const line = (at) => s('line', at);
   const text = (at, words) => s('text', at, words);
-  const ticks = [0, 10, 20, 30, 40].map((n) => s('g', {}, line({ x1: `${across(n)}%`, x2: `${across(n)}%`, y1: 0, y2: '100%' }), text({ x: `${across(n)}%`, y: '100%', dy: -6 }, `${n}`)));
+  const ticks = [0, 10, 20, 30, 40].map((n) => s('g', {}, line({ x1: `${across(n)}%`, x2: `${across(n)}%`, y1: 0, y2: '100%' }), text({ x: `${across(n)}%`, y: '100%', dy: -6, style: `text-anchor: ${{ 0: 'start', 40: 'end' }[n] ?? 'middle'}` }, `${n}`)));
   const levels = [[1, '1: predicting zero'], [0.1, '0.1'], [0.01, '0.01'], [0.001, '0.001']].map(([error]) => line({ x1: 0, x2: '100%', y1: `${high(error)}%`, y2: `${high(error)}%` }));
   const levelNames = [[1, '1: always 0'], [0.1, '0.1'], [0.01, '0.01'], [0.001, '0.001']].map(([error, words]) => text({ x: 6, y: `${high(error)}%`, dy: -4 }, words));
   const marker = line({ class: 'icl-marker', y1: 0, y2: '100%' });
@@ -179,7 +196,7 @@ function render({ model, el }) {
     s('g', { class: 'icl-grid', 'aria-hidden': 'true' }, ...[0, 1].map((part) => line({ x1: 0, x2: '100%', y1: `${level(part)}%`, y2: `${level(part)}%` }))),
     lowerMarker,
     s('svg', box, beliefPath, blendPath),
-    s('g', { class: 'icl-values', 'aria-hidden': 'true' }, text({ x: 6, y: `${level(1)}%`, dy: 14 }, '1: all dense'), text({ x: 6, y: `${level(0)}%`, dy: -4 }, '0: all sparse')),
+    s('g', { class: 'icl-values', 'aria-hidden': 'true' }, text({ x: 6, y: `${level(1)}%`, dy: 18 }, '1: all dense'), text({ x: 6, y: `${level(0)}%`, dy: -4 }, '0: all sparse')),
   );
 
   /** A click or a drag on either plot reads the numbers there. */
@@ -251,8 +268,8 @@ function render({ model, el }) {
       rows[name].bar.style.setProperty('--share', 1 - high(shown.errors[name][n]) / 100);
     }
     for (const [{ bar, value }, part] of [[believed, shown.belief[n]], [blended, shown.blend[n]]]) {
-      bar.style.setProperty('--share', clamp(part, 0, 1));
-      value.textContent = minus(part.toFixed(2));
+      bar.style.setProperty('--share', clamp(part || 0, 0, 1));
+      value.textContent = Number.isFinite(part) ? minus(part.toFixed(2)) : '–';
     }
   }
 
@@ -376,7 +393,7 @@ function render({ model, el }) {
   );
   function tabulate() {
     if (!table.open) return;
-    cells.replaceChildren(...lines().map(([n, ...values]) => h('tr', {}, h('td', {}, n), ...values.map((value) => h('td', {}, minus(value.toFixed(4)))))));
+    cells.replaceChildren(...lines().map(([n, ...values]) => h('tr', {}, h('td', {}, n), ...values.map((value) => h('td', {}, Number.isFinite(value) ? minus(value.toFixed(4)) : '–')))));
   }
   table.addEventListener('toggle', tabulate);
 

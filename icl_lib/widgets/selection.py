@@ -25,6 +25,9 @@ PROMPTS = 64
 ANSWERS = ("transformer", "dense", "sparse", "mixture", "probability")
 """What is computed at every prefix of every prompt: four predictions, and exact Bayes' P(dense)."""
 
+APART = 1e-3
+"""Mean squared difference of the experts below which no blend of them is told, as in selection.js."""
+
 LINES = ("transformer", "mixture", "dense", "sparse")
 """The predictors whose errors are drawn."""
 
@@ -92,16 +95,18 @@ def summary(
     Returns:
         `errors`, for each of LINES the mean squared error; `spread`, half the transformer's 90% interval (normal
         approximation); `belief`, exact Bayes' mean P(dense); `blend`, the share of the dense expert in the
-        transformer's predictions, by regression on the two experts over the prompts.
+        transformer's predictions, by regression on the two experts over the prompts; None where they differ by
+        less than APART.
     """
     squares = {name: (found[name] - ys) ** 2 for name in LINES}
     apart = found["dense"] - found["sparse"]
-    covered = np.maximum((apart**2).sum(0), 1e-12)
+    over, under = ((found["transformer"] - found["sparse"]) * apart).sum(0), (apart**2).sum(0)
+    blend = np.where(under / len(ys) > APART, over / np.maximum(under, 1e-300), np.nan)
     return {
         "errors": {name: square.mean(0).tolist() for name, square in squares.items()},
         "spread": (1.645 * squares["transformer"].std(0) / len(ys) ** 0.5).tolist(),
         "belief": found["probability"].mean(0).tolist(),
-        "blend": (((found["transformer"] - found["sparse"]) * apart).sum(0) / covered).tolist(),
+        "blend": [None if np.isnan(part) else float(part) for part in blend],
     }
 
 
@@ -194,7 +199,7 @@ class SelectionExplorer(anywidget.AnyWidget):
             errors={name: np.array(values) for name, values in found["errors"].items()},
             spread=np.array(found["spread"]),
             belief=np.array(found["belief"]),
-            blend=np.array(found["blend"]),
+            blend=np.array(found["blend"], dtype=float),
             n_examples=self.n_examples,
             said=f"{PROMPTS} linear functions with {self.nnz} of {DENSE.dim} coefficients nonzero, "
             f"and a {self.size} model pretrained with {self.share:.0%} dense functions",

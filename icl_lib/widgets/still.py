@@ -133,7 +133,7 @@ def selection_still(
         errors: mean squared error of transformer, mixture, dense and sparse at 0, 1, ... examples.
         spread: half the width of the transformer's interval.
         belief: exact Bayes' probability of the dense class.
-        blend: weight of the dense expert in the transformer's predictions.
+        blend: weight of the dense expert in the transformer's predictions; NaN where none is told.
         n_examples: where the numbers are read.
         said: what is shown, in words.
     """
@@ -149,8 +149,10 @@ def selection_still(
         return 0.92 - 0.84 * np.clip(part, -0.1, 1.1)
 
     def path(down: np.ndarray) -> str:
-        pairs = zip(across * 600, down * 400, strict=True)
-        return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in pairs)
+        told = np.isfinite(down)
+        pens = np.where(told & ~np.append(False, told[:-1]), "M", "L")
+        steps = zip(pens, across * 600, down * 400, told, strict=True)
+        return "".join(f"{pen}{x:.1f} {y:.1f}" for pen, x, y, there in steps if there)
 
     looks = {"sparse": "oracle", "dense": "classical", "mixture": "mixture"}
     looks["transformer"] = "transformer"
@@ -162,11 +164,12 @@ def selection_still(
     back = "L".join(reversed(under[1:].split("L")))
     ticks = "".join(
         f'<line x1="{100 * across[n]:.3f}%" x2="{100 * across[n]:.3f}%" y1="0" y2="100%"/>'
-        f'<text x="{100 * across[n]:.3f}%" y="100%" dy="-6">{n}</text>'
+        f'<text x="{100 * across[n]:.3f}%" y="100%" dy="-6" '
+        f'style="text-anchor: { ({0: "start", points - 1: "end"}.get(n, "middle")) }">{n}</text>'
         for n in range(0, points, 10)
     )
     names = {1.0: "1: always 0", 0.1: "0.1", 0.01: "0.01", 0.001: "0.001"}
-    heights = {error: 100 * float(place(np.array(error))) for error in names}
+    heights = {error: 100 * float(place(np.array([error]))[0]) for error in names}
     levels = "".join(
         f'<line x1="0" x2="100%" y1="{y:.3f}%" y2="{y:.3f}%"/>' for y in heights.values()
     )
