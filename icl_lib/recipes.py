@@ -5,6 +5,8 @@ Names are `<classes>[-<weight of the first>]-<size>`. `python -m icl_lib train N
 
 from __future__ import annotations
 
+from typing import Any
+
 from icl_lib.model import TransformerConfig
 from icl_lib.samplers import (
     DenseLinear,
@@ -38,16 +40,22 @@ def dense_and_sparse(weight: float) -> Mixture:
     return Mixture((DENSE, SPARSE), (weight, 1.0 - weight))
 
 
-def _one_dimensional(function_class: FunctionClass) -> Setting:
+def _one_dimensional(
+    function_class: FunctionClass, size: str, steps: int, seed: int, *, every: int, **more: Any
+) -> Setting:
     """Few examples first: those steps are cheaper, and the start of the curve is what is slow to learn."""
     return Setting(
         function_class=function_class,
-        model=TransformerConfig.tiny(dim=1, max_examples=POINTS),
-        steps=1500,
-        seed=12,
-        examples=Ramp(start=11, stop=POINTS, by=2, every=40),
-        muon_rate=4e-3,
+        model=TransformerConfig.of_size(size, dim=1, max_examples=POINTS),
+        steps=steps,
+        seed=seed,
+        examples=Ramp(start=11, stop=POINTS, by=2, every=every),
+        **more,
     )
+
+
+# As these were trained, before a better start was found.
+_FROM_GPT2: dict[str, Any] = {"initialisation": "gpt2"}
 
 
 def _twenty_dimensional(
@@ -76,11 +84,6 @@ _SELECTION: dict[str, FunctionClass] = {
     "sparse": SPARSE,
     **{f"dense+sparse-{share}": dense_and_sparse(share) for share in SHARES},
 }
-_LINE_AND_SINE: dict[str, FunctionClass] = {
-    "line": LINE,
-    "sine": SINE,
-    **{f"line+sine-{share}": line_and_sine(share) for share in SHARES},
-}
 _UNLIKE: dict[str, FunctionClass] = {
     "relu": RELU,
     "dense+relu-0.5": Mixture((DENSE, RELU), (0.5, 0.5)),
@@ -89,18 +92,20 @@ _UNLIKE: dict[str, FunctionClass] = {
 
 # Rates, weight decay and ramp are what came out best of the handful that was tried for each.
 RECIPES: dict[str, Setting] = {
-    "line+sine-0.5-small": Setting(
-        function_class=line_and_sine(0.5),
-        model=TransformerConfig.small(dim=1, max_examples=POINTS),
-        steps=8000,
-        seed=4,
-        examples=Ramp(start=11, stop=POINTS, by=2, every=266),
-        muon_rate=2.5e-3,
-        initialisation="gpt2",  # as this one was trained, before better ones were found
+    "line-tiny": _one_dimensional(
+        LINE, "tiny", 2000, 1, every=40, muon_rate=4e-3, muon_decay=0.0, **_FROM_GPT2
+    ),
+    "sine-tiny": _one_dimensional(
+        SINE, "tiny", 6000, 2, every=120, muon_rate=4e-3, muon_decay=0.0, **_FROM_GPT2
+    ),
+    "line+sine-0.5-small": _one_dimensional(
+        line_and_sine(0.5), "small", 8000, 4, every=266, muon_rate=2.5e-3, **_FROM_GPT2
     ),
     **{
-        f"{name}-tiny": _one_dimensional(function_class)
-        for name, function_class in _LINE_AND_SINE.items()
+        f"line+sine-{share}-tiny": _one_dimensional(
+            line_and_sine(share), "tiny", 2500, 12, every=50, muon_rate=4e-3
+        )
+        for share in (0.01, 0.1, 0.5, 0.9, 0.99)
     },
     **{
         f"{name}-tiny": _twenty_dimensional(function_class, "tiny", 1600, every=50, muon_rate=5e-3)

@@ -1,0 +1,75 @@
+"""The ledger says what the chapters found, and every verdict follows from the numbers by its rule."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from bs4 import BeautifulSoup, Tag
+
+from icl_lib.claims import CLAIMS, MIME, VERDICTS, find
+
+from .conftest import REPOSITORY, SITE
+
+EXECUTED = REPOSITORY / "_build" / "jupyter_execute" / "notebooks"
+TESTED = ("C1", "C2", "C3", "C4", "C5", "C6", "C8")
+
+
+def told() -> dict[str, tuple[str, dict[str, Any]]]:
+    """By claim: the chapter that judged it, and what its output holds."""
+    found = {}
+    for path in sorted(EXECUTED.glob("*.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", ()):
+                values = output.get("data", {}).get(MIME)
+                if values:
+                    found[values["claim"]] = (path.stem, values)
+    return found
+
+
+def page(path: str) -> BeautifulSoup:
+    return BeautifulSoup((SITE / path).read_text(encoding="utf-8"), "html.parser")
+
+
+def section(key: str) -> Tag:
+    found = page("book/ledger.html").find(id=key.lower())
+    assert isinstance(found, Tag)
+    return found
+
+
+def test_every_claim_has_its_section_and_each_that_is_tested_its_finding() -> None:
+    assert set(told()) == set(TESTED)
+    for key, claim in CLAIMS.items():
+        text = section(key).get_text(" ", strip=True)
+        assert claim.statement in text
+        verdict = section(key).select_one(".icl-verdict")
+        assert verdict is not None
+        assert verdict.get_text() in VERDICTS
+        assert (verdict.get_text() == "not tested") == (key not in TESTED)
+
+
+@pytest.mark.parametrize("key", TESTED)
+def test_the_verdict_follows_from_the_numbers_in_ledger_and_prose_alike(key: str) -> None:
+    chapter, values = told()[key]
+    finding = find(key, values["measures"], section=values["section"], note=values["note"])
+    there = section(key).select_one(".icl-verdict")
+    assert there is not None
+    assert there.get_text() == finding.verdict
+    prose = page(f"notebooks/{chapter}.html").get_text(" ", strip=True)
+    verdicts = re.findall(rf"{key}\s+is\s+(not supported|supported|mixed)", prose)
+    assert verdicts == [finding.verdict]
+    rows = [
+        tuple(cell.get_text(" ", strip=True) for cell in row.select("td"))
+        for row in section(key).select("tbody tr")
+    ]
+    assert rows == list(finding.told().items())
+
+
+@pytest.mark.parametrize("key", TESTED)
+def test_the_link_leads_to_the_section_with_the_figure(key: str) -> None:
+    chapter, values = told()[key]
+    there = page(f"notebooks/{chapter}.html").find(id=values["section"])
+    assert isinstance(there, Tag)
+    assert there.select_one("figure.icl-figure") is not None
+    link = section(key).select(f'a[href$="{chapter}.html#{values["section"]}"]')
+    assert len(link) == 1
