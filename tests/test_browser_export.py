@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 import torch
 
-from icl_lib import browser
+from icl_lib import DenseLinear, Mixture, SparseLinear, bayes, browser, sample_prompts, weights
 
 NAME = "line+sine-0.5-tiny"
 
@@ -57,3 +57,56 @@ def test_the_posteriors_graph_equals_torch(graphs, n, weight):
 def test_an_unknown_posterior_is_refused():
     with pytest.raises(ValueError, match=r"line\+sine-0.5, got 'nosuch'"):
         browser.bayes_curve("nosuch")
+
+
+LINEAR = "dense+sparse-0.5-tiny"
+
+
+@pytest.fixture(scope="module")
+def prefix_graphs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("live")
+    files = {
+        "model": browser.export_model(LINEAR, folder)["file"],
+        "bayes": browser.export_bayes("dense+sparse", folder)["file"],
+    }
+    return {kind: folder / file for kind, file in files.items()}
+
+
+@pytest.mark.parametrize("batch", [1, 5, 16])
+def test_a_linear_models_graph_equals_torch_at_every_prefix(prefix_graphs, batch):
+    xs, ys, _ = sample_prompts(SparseLinear(20, 3), batch, 41, seed=batch)
+    session = onnxruntime.InferenceSession(prefix_graphs["model"])
+    (mean,) = session.run(None, {"xs": xs.numpy(), "ys": ys.numpy()})
+    with torch.no_grad():
+        expected = browser.transformer_prefixes(LINEAR)(xs, ys).numpy()
+    assert mean.shape == (batch, 41) and np.abs(mean - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.01, 0.5, 1.0])
+@pytest.mark.parametrize("nnz", [2, 3, 20])
+def test_the_linear_posteriors_graph_equals_the_library(prefix_graphs, weight, nnz):
+    xs, ys, _ = sample_prompts(SparseLinear(20, nnz), 4, 41, seed=nnz)
+    xs, ys = xs.double(), ys.double()
+    session = onnxruntime.InferenceSession(prefix_graphs["bayes"])
+    given = {"xs": xs.numpy(), "ys": ys.numpy(), "weight": np.array(weight)}
+    dense, sparse, mixture, probability = (torch.tensor(v) for v in session.run(None, given))
+    prior = Mixture((DenseLinear(20), SparseLinear(20, 2)), (weight, 1 - weight))
+    exact = bayes.posterior_predictive(prior, xs, ys)
+    assert (mixture - exact.mean).abs().max() < 1e-6
+    assert (probability - exact.component_probability[..., 0]).abs().max() < 1e-6
+    for one, function_class in ((dense, DenseLinear(20)), (sparse, SparseLinear(20, 2))):
+        expected = bayes.posterior_predictive(function_class, xs, ys).mean
+        assert (one - expected).abs().max() < 1e-6
+
+
+def test_a_graph_is_as_small_as_its_weights_on_disk(prefix_graphs):
+    on_disk = (weights.FOLDER / f"{LINEAR}.safetensors").stat().st_size
+    assert prefix_graphs["model"].stat().st_size < 1.2 * on_disk
+    assert prefix_graphs["bayes"].stat().st_size < 200_000
+
+
+def test_other_classes_have_no_graph_of_prefixes():
+    with pytest.raises(ValueError, match="prefixes are exported for Mixture"):
+        bayes.prefix_module(Mixture((SparseLinear(20, 2), DenseLinear(20)), (0.5, 0.5)))
+    with pytest.raises(ValueError, match=r"dense\+sparse at every prefix, got 'nosuch'"):
+        browser.bayes_prefixes("nosuch")

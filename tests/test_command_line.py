@@ -1,5 +1,6 @@
 """The commands, their exit statuses and their messages."""
 
+import hashlib
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from icl_lib import DenseLinear, TransformerConfig, load, recipes
+from icl_lib import DenseLinear, TransformerConfig, browser, load, recipes
 from icl_lib.__main__ import main
 from icl_lib.training import CHECKPOINT, Setting
 
@@ -100,13 +101,15 @@ def test_ctrl_c_exits_with_130_and_leaves_a_checkpoint(tmp_path):
     assert (tmp_path / CHECKPOINT).exists()
 
 
-def test_export_writes_graphs_named_by_their_hash(tmp_path, capsys):
-    import hashlib
-
+def test_export_writes_graphs_named_by_their_hash(tmp_path, monkeypatch):
+    two = ["line+sine-0.5-tiny", "dense+sparse-0.5-tiny"]
+    assert set(two) < set(browser.page_models())
+    monkeypatch.setattr(browser, "page_models", lambda: two)
     assert main(["export", "--out", str(tmp_path)]) == 0
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     entries = [*manifest["models"].values(), *manifest["bayes"].values()]
-    assert set(manifest["models"]) == set(recipes.RECIPES) and "line+sine-0.5" in manifest["bayes"]
+    assert list(manifest["models"]) == two
+    assert set(manifest["bayes"]) == {*browser.BAYES, *browser.PREFIX_BAYES}
     for entry in entries:
         data = (tmp_path / entry["file"]).read_bytes()
         assert (
