@@ -4,11 +4,11 @@ A page that holds the directive `{ledger}` is given, once all chapters have run,
 the rule, the verdict, each measure with its interval, and a link to the section whose figure shows it.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from jupyter_cache import get_cache
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -29,23 +29,30 @@ class LedgerDirective(SphinxDirective):
         return [Place()]
 
 
-def findings(executed: Path) -> dict[str, Chapter]:
-    """What the executed notebooks in the folder `executed` have found: by claim, the chapter's page and the finding.
+def findings(cache: Path, notebooks: Path) -> dict[str, Chapter]:
+    """What the notebooks have found: by claim, the chapter's page and the finding.
+
+    Args:
+        cache: the folder of the execution cache, which holds each notebook's outputs.
+        notebooks: the folder of the notebooks.
 
     Raises:
         ValueError: two findings of one claim.
     """
+    executed = get_cache(cache)
     found: dict[str, Chapter] = {}
-    for path in sorted(executed.glob("notebooks/*.ipynb")):
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
-        for output in outputs:
-            values = output.get("data", {}).get(MIME)
-            if values is None:
-                continue
-            if values["claim"] in found:
-                raise ValueError(f"{values['claim']} is judged twice: in {path.stem} and before")
-            found[values["claim"]] = (f"notebooks/{path.stem}", Finding.from_dict(values))
+    for path in sorted(notebooks.glob("*.ipynb")):
+        record = executed.match_cache_file(path)
+        for cell in executed.get_cache_bundle(record.pk).nb.cells:
+            for output in cell.get("outputs", ()):
+                values = output.get("data", {}).get(MIME)
+                if values is None:
+                    continue
+                if values["claim"] in found:
+                    raise ValueError(
+                        f"{values['claim']} is judged twice: in {path.stem} and before"
+                    )
+                found[values["claim"]] = (f"notebooks/{path.stem}", Finding.from_dict(values))
     return found
 
 
@@ -103,7 +110,7 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     places = list(doctree.findall(Place))
     if not places:
         return
-    found = findings(Path(app.outdir).parent / "jupyter_execute")
+    found = findings(Path(app.config.nb_execution_cache_path), Path(app.srcdir) / "notebooks")
     for place in places:
         place.replace_self([entry(app, docname, key, found.get(key)) for key in CLAIMS])
 

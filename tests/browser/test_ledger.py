@@ -1,30 +1,23 @@
 """The ledger says what the chapters found, and every verdict follows from the numbers by its rule."""
 
-import json
 import re
-from typing import Any
+from functools import cache
 
 import pytest
 from bs4 import BeautifulSoup, Tag
 
-from icl_lib.claims import CLAIMS, MIME, VERDICTS, find
+from book._ext.ledger import findings
+from icl_lib.claims import CLAIMS, VERDICTS, Finding
 
 from .conftest import REPOSITORY, SITE
 
-EXECUTED = REPOSITORY / "_build" / "jupyter_execute" / "notebooks"
 TESTED = ("C1", "C2", "C3", "C4", "C5", "C6", "C8")
 
 
-def told() -> dict[str, tuple[str, dict[str, Any]]]:
+@cache
+def told() -> dict[str, tuple[str, Finding]]:
     """By claim: the chapter that judged it, and what its output holds."""
-    found = {}
-    for path in sorted(EXECUTED.glob("*.ipynb")):
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            for output in cell.get("outputs", ()):
-                values = output.get("data", {}).get(MIME)
-                if values:
-                    found[values["claim"]] = (path.stem, values)
-    return found
+    return findings(REPOSITORY / "_build" / ".jupyter_cache", REPOSITORY / "notebooks")
 
 
 def page(path: str) -> BeautifulSoup:
@@ -50,12 +43,11 @@ def test_every_claim_has_its_section_and_each_that_is_tested_its_finding() -> No
 
 @pytest.mark.parametrize("key", TESTED)
 def test_the_verdict_follows_from_the_numbers_in_ledger_and_prose_alike(key: str) -> None:
-    chapter, values = told()[key]
-    finding = find(key, values["measures"], section=values["section"], note=values["note"])
+    chapter, finding = told()[key]
     there = section(key).select_one(".icl-verdict")
     assert there is not None
     assert there.get_text() == finding.verdict
-    prose = page(f"notebooks/{chapter}.html").get_text(" ", strip=True)
+    prose = page(f"{chapter}.html").get_text(" ", strip=True)
     verdicts = re.findall(rf"{key}\s+is\s+(not supported|supported|mixed)", prose)
     assert verdicts == [finding.verdict]
     rows = [
@@ -67,9 +59,9 @@ def test_the_verdict_follows_from_the_numbers_in_ledger_and_prose_alike(key: str
 
 @pytest.mark.parametrize("key", TESTED)
 def test_the_link_leads_to_the_section_with_the_figure(key: str) -> None:
-    chapter, values = told()[key]
-    there = page(f"notebooks/{chapter}.html").find(id=values["section"])
+    chapter, finding = told()[key]
+    there = page(f"{chapter}.html").find(id=finding.section)
     assert isinstance(there, Tag)
     assert there.select_one("figure.icl-figure") is not None
-    link = section(key).select(f'a[href$="{chapter}.html#{values["section"]}"]')
+    link = section(key).select(f'a[href$="{chapter}.html#{finding.section}"]')
     assert len(link) == 1
