@@ -160,7 +160,8 @@ CLAIMS: dict[str, Claim] = {
             "C4",
             "The same selection works for unlike pairs: linear functions and ReLU networks, lines and sines.",
             "line + sine: known; linear + ReLU network: recalled",
-            "as for C2",
+            "error of the mixture model, less that of the model pretrained on the class alone, on the same prompts, as "
+            "a share of the variance",
             _ALL_BELOW,
             _each(("line of line + sine", "sine of line + sine"))
             + _each(("dense of dense + ReLU", "ReLU of dense + ReLU")),

@@ -124,11 +124,13 @@ def test_the_examples_slider_and_the_plot_read_the_numbers(visit: Open) -> None:
     page.get_by_role("slider", name="In-context examples").focus()
     page.keyboard.press("Home")
     expect(page.locator("caption").last).to_have_text("Mean squared error after 0 examples")
-    box = page.locator(".icl-selection[role=group] .icl-plot").first.bounding_box()
+    plot = page.locator(".icl-selection[role=group] .icl-plot").first
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + box["width"] * 30.5 / 41, box["y"] + 50)
     assert state(page)["n_examples"] == 30
-    assert settled(page) == numbers  # nothing was computed anew
+    assert settled(page)["errors"] == numbers["errors"]  # nothing was computed anew
 
 
 def test_a_shared_link_opens_the_same_view(visit: Open) -> None:
@@ -174,10 +176,11 @@ def test_a_missing_model_is_named_and_can_be_asked_for_again(visit: Open) -> Non
     opened = open_chapter(
         visit,
         "?size=tiny&p=0.5",
+        wait_until="load",
         prepare=lambda page: page.route("**/dense+sparse-0.5-tiny.*.onnx", stop),
     )
     page = opened.page
-    page.wait_for_selector("[data-stage=failed]")
+    page.wait_for_selector("[data-stage=failed]", timeout=PATIENCE)
     expect(page.locator(".icl-where")).to_contain_text("dense+sparse-0.5-tiny is missing")
     opened.allow("404")
     broken = False
@@ -199,7 +202,7 @@ def test_a_phone_moves_the_sliders(visit: Open) -> None:
 def test_the_table_holds_what_is_drawn(visit: Open) -> None:
     page = open_live(visit, "?k=2&n=10")
     numbers = settled(page)
-    page.get_by_text("The numbers").click()
+    page.get_by_text("The numbers", exact=True).click()
     cells = page.locator(".icl-numbers tbody tr").nth(10).locator("td").all_inner_texts()
     assert cells[0] == "10"
     assert float(cells[1]) == pytest.approx(numbers["errors"]["transformer"][10], abs=1e-4)
