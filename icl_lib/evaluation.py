@@ -64,7 +64,6 @@ def squared_errors(
     return errors
 
 
-@torch.no_grad()
 def curve_errors(
     predictors: Mapping[str, CurvePredictor],
     function_class: FunctionClass,
@@ -93,20 +92,14 @@ def curve_errors(
     Raises:
         ValueError: as for `squared_errors`.
     """
-    _check_evaluation(predictors, n_prompts, seed)
-    check_count("n_examples", n_examples, least=0)
-    check_count("n_queries", n_queries)
-    xs, ys, _ = sample_prompts(function_class, n_prompts, n_examples + n_queries, seed=seed)
-    queries, truth = xs[:, n_examples:], ys[:, n_examples:]
-    errors = {}
-    for name, predictor in predictors.items():
-        prompts = (xs[:, :n_examples], ys[:, :n_examples], queries)
-        parts = [
-            predictor(*part)
-            for part in zip(*(tensor.split(_BATCH) for tensor in prompts), strict=True)
-        ]
-        errors[name] = _checked(name, parts, truth).square().mean(1, keepdim=True)
-    return errors
+    return same_query_errors(
+        predictors,
+        function_class,
+        n_examples=(n_examples,),
+        n_queries=n_queries,
+        n_prompts=n_prompts,
+        seed=seed,
+    )
 
 
 @torch.no_grad()

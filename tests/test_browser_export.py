@@ -10,14 +10,19 @@ from icl_lib import DenseLinear, Mixture, SparseLinear, bayes, browser, sample_p
 NAME = "line+sine-0.5-tiny"
 
 
+def exported(folder, model, posterior):
+    """The graphs of a model and of a posterior, as files in `folder`."""
+    entries = {
+        "model": browser.export_model(model, folder),
+        "bayes": browser.export_bayes(posterior, folder),
+    }
+    return {kind: folder / entry["file"] for kind, entry in entries.items()}
+
+
 @pytest.fixture(scope="module")
 def graphs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("live")
-    files = {
-        "model": browser.export_model(NAME, folder)["file"],
-        "bayes": browser.export_bayes("line+sine-0.5", folder)["file"],
-    }
-    return {kind: onnxruntime.InferenceSession(folder / file) for kind, file in files.items()}
+    files = exported(tmp_path_factory.mktemp("live"), NAME, "line+sine-0.5")
+    return {kind: onnxruntime.InferenceSession(file) for kind, file in files.items()}
 
 
 def draw(n, q, dtype, seed):
@@ -64,12 +69,7 @@ LINEAR = "dense+sparse-0.5-tiny"
 
 @pytest.fixture(scope="module")
 def prefix_graphs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("live")
-    files = {
-        "model": browser.export_model(LINEAR, folder)["file"],
-        "bayes": browser.export_bayes("dense+sparse", folder)["file"],
-    }
-    return {kind: folder / file for kind, file in files.items()}
+    return exported(tmp_path_factory.mktemp("live"), LINEAR, "dense+sparse")
 
 
 @pytest.mark.parametrize("batch", [1, 5, 16])

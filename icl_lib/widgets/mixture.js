@@ -202,13 +202,7 @@ function render({ model, el }) {
   };
   model.on('msg:custom', listen);
 
-  const note = h('span', { role: 'status', class: 'icl-note' });
-  let noteTimer;
-  function say(message) {
-    note.textContent = message;
-    clearTimeout(noteTimer);
-    noteTimer = setTimeout(() => (note.textContent = ''), 8000);
-  }
+  const { note, say, silence } = noteLine();
   const button = (text, onclick, more = {}) => h('button', { type: 'button', onclick, ...more }, text);
   const actions = h(
     'div',
@@ -268,7 +262,7 @@ function render({ model, el }) {
   return () => {
     stopLooking();
     clearTimeout(patience);
-    clearTimeout(noteTimer);
+    silence();
     address.close();
     model.off('msg:custom', listen);
     model.off('change:weights', follow);

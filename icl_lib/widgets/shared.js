@@ -307,6 +307,21 @@ function kernelEngine(protocol, model, handlers) {
   });
 }
 
+/** A line for what is said in passing; it goes after a while. */
+function noteLine() {
+  const note = h('span', { role: 'status', class: 'icl-note' });
+  let timer;
+  return {
+    note,
+    say(message) {
+      note.textContent = message;
+      clearTimeout(timer);
+      timer = setTimeout(() => (note.textContent = ''), 8000);
+    },
+    silence: () => clearTimeout(timer),
+  };
+}
+
 /** A widget's engine, from a still picture to live, with the line below the widget that says how it stands.
 
     `wanted()` is the request that answers the view of the moment, `answer(numbers, request, first)` draws, `failed()` undoes
@@ -322,13 +337,7 @@ function livingEngine({ el, model, protocol, wanted, answer, failed, opened, bus
   const amount = h('span');
   const progress = h('span', { class: 'icl-progress', hidden: true }, bar, amount);
   const again = h('button', { type: 'button', hidden: true, onclick: () => wake() }, 'Try again');
-  const note = h('span', { role: 'status', class: 'icl-note' });
-  let noteTimer;
-  function say(message) {
-    note.textContent = message;
-    clearTimeout(noteTimer);
-    noteTimer = setTimeout(() => (note.textContent = ''), 8000);
-  }
+  const { note, say, silence } = noteLine();
   function setStage(next, words) {
     stage = next;
     el.dataset.stage = next;
@@ -398,7 +407,7 @@ function livingEngine({ el, model, protocol, wanted, answer, failed, opened, bus
     },
     close() {
       stopWaiting();
-      clearTimeout(noteTimer);
+      silence();
       engine?.close();
     },
   };
