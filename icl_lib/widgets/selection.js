@@ -176,8 +176,8 @@ function render({ model, el }) {
   const line = (at) => s('line', at);
   const text = (at, words) => s('text', at, words);
   const ticks = [0, 10, 20, 30, 40].map((n) => s('g', {}, line({ x1: `${across(n)}%`, x2: `${across(n)}%`, y1: 0, y2: '100%' }), text({ x: `${across(n)}%`, y: '100%', dy: -6, style: `text-anchor: ${{ 0: 'start', 40: 'end' }[n] ?? 'middle'}` }, `${n}`)));
-  const levels = [[1, '1: predicting zero'], [0.1, '0.1'], [0.01, '0.01'], [0.001, '0.001']].map(([error]) => line({ x1: 0, x2: '100%', y1: `${high(error)}%`, y2: `${high(error)}%` }));
-  const levelNames = [[1, '1: always 0'], [0.1, '0.1'], [0.01, '0.01'], [0.001, '0.001']].map(([error, words]) => text({ x: 6, y: `${high(error)}%`, dy: -4 }, words));
+  const levels = [1, 0.1, 0.01, 0.001].map((error) => line({ x1: 0, x2: '100%', y1: `${high(error)}%`, y2: `${high(error)}%` }));
+  const levelNames = [1, 0.1, 0.01, 0.001].map((error) => text({ x: 6, y: `${high(error)}%`, dy: -4 }, error === 1 ? '1: always 0' : `${error}`));
   const marker = line({ class: 'icl-marker', y1: 0, y2: '100%' });
   const plot = s(
     'svg',
