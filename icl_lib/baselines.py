@@ -9,12 +9,19 @@ the answer is returned in the dtype of the input.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from icl_lib._validate import check_count, check_not_negative, check_positive, check_prompts
+from icl_lib._validate import (
+    check_count,
+    check_not_negative,
+    check_positive,
+    check_prompts,
+    check_queries,
+)
 
 # Beyond this condition number a recursive update loses more than about six of float64's sixteen digits, and rank
 # becomes a matter of rounding: such prefixes are solved by their singular value decomposition instead.
@@ -27,6 +34,13 @@ COLLINEAR = 1e-10
 LASSO_ENTRIES = 2**23
 
 INTERIOR_POINT_STEPS = 100
+
+# Of several sines that fit exactly, this picks the one of least amplitude; it is far below any misfit that matters.
+SINE_RIDGE = 1e-6
+
+# Radians per unit of x between the frequencies that are tried first. Inputs within ±4 hardly tell apart two frequencies
+# that close, so that no valley of the misfit is stepped over.
+SINE_STEP = 0.05
 
 
 class ConvergenceError(ValueError):
@@ -211,6 +225,133 @@ def nearest_neighbours(
     used = torch.arange(nearest.shape[-1], device=xs.device) < seen
     count = used.sum(-1).clamp_min(1)
     return (neighbours.where(used, 0.0).sum(-1) / count).to(ys.dtype)
+
+
+@dataclass(frozen=True)
+class SineFit:
+    """The sines a sin(v x) + b cos(v x) nearest to B sets of points.
+
+    Attributes:
+        frequency: v, in radians per unit of x, shape (B,).
+        sine: a, shape (B,).
+        cosine: b, shape (B,).
+        residual: mean squared difference from the points, shape (B,); 0 where there are none.
+    """
+
+    frequency: Float[Tensor, " batch"]
+    sine: Float[Tensor, " batch"]
+    cosine: Float[Tensor, " batch"]
+    residual: Float[Tensor, " batch"]
+
+    def at(self, queries: Float[Tensor, "batch queries 1"]) -> Float[Tensor, "batch queries"]:
+        """The sines' values (B, Q) at `queries`, in float64."""
+        angle = self.frequency[:, None] * queries[:, :, 0].double()
+        return self.sine[:, None] * angle.sin() + self.cosine[:, None] * angle.cos()
+
+
+@torch.no_grad()
+def fit_sine(
+    xs: Float[Tensor, "batch examples 1"],
+    ys: Float[Tensor, "batch examples"],
+    low: float,
+    high: float,
+) -> SineFit:
+    """Least squares on a sine whose frequency is searched for.
+
+    Given the frequency v, amplitude and phase are a regression on sin(v x) and cos(v x) in closed form; v is searched
+    on a grid from `low` to `high`, which is then refined around the best. Up to three examples are fitted exactly by
+    many sines; a ridge of `SINE_RIDGE` picks the one of least amplitude.
+
+    Args:
+        xs: inputs (B, n, 1).
+        ys: values (B, n).
+        low: lowest frequency, in radians per unit of x.
+        high: highest frequency.
+
+    Raises:
+        ValueError: if the prompts are refused by `check_prompts`, the inputs have several dimensions, or not
+            0 < low < high.
+    """
+    check_prompts(xs, ys)
+    if xs.shape[2] != 1:
+        raise ValueError(
+            f"a sine is fitted in one dimension, got inputs of dimension {xs.shape[2]}"
+        )
+    check_positive("low", low)
+    check_positive("high", high)
+    if not low < high:
+        raise ValueError(f"low must be below high, got low={low!r}, high={high!r}")
+    x, y = xs[:, :, 0].double(), ys.double()
+    count = max(2, math.ceil((high - low) / SINE_STEP) + 1)
+    step = (high - low) / (count - 1)
+    tried = torch.linspace(low, high, count, dtype=torch.float64, device=x.device)
+    tried = tried.expand(len(x), -1)
+    while True:
+        misfit, a, b = _sine_misfit(x, y, tried)
+        best = misfit.argmin(1, keepdim=True)
+        frequency = tried.gather(1, best)
+        if step < 1e-9:
+            break
+        around = torch.linspace(-step, step, 17, dtype=torch.float64, device=x.device)
+        tried = (frequency + around).clamp(low, high)
+        step /= 8
+    fit = [values.gather(1, best)[:, 0] for values in (a, b)]
+    found = SineFit(frequency[:, 0], *fit, torch.zeros_like(frequency[:, 0]))
+    if not y.shape[1]:
+        return found
+    residual = (found.at(xs) - y).square().mean(1)
+    return SineFit(found.frequency, found.sine, found.cosine, residual)
+
+
+def _sine_misfit(
+    x: Float[Tensor, "batch examples"],
+    y: Float[Tensor, "batch examples"],
+    frequency: Float[Tensor, "batch tried"],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Ridge regression on sine and cosine at each frequency: the objective's minimum, and where it is, each (B, F)."""
+    angle = x[:, :, None] * frequency[:, None, :]
+    sine, cosine = angle.sin(), angle.cos()
+    ss = sine.square().sum(1) + SINE_RIDGE
+    cc = cosine.square().sum(1) + SINE_RIDGE
+    sc = (sine * cosine).sum(1)
+    sy, cy = (torch.einsum("bnf,bn->bf", part, y) for part in (sine, cosine))
+    determinant = ss * cc - sc.square()
+    a, b = (cc * sy - sc * cy) / determinant, (ss * cy - sc * sy) / determinant
+    return y.square().sum(1, keepdim=True) - a * sy - b * cy, a, b
+
+
+def sine_curve(
+    xs: Float[Tensor, "batch examples 1"],
+    ys: Float[Tensor, "batch examples"],
+    queries: Float[Tensor, "batch queries 1"],
+    low: float,
+    high: float,
+) -> Float[Tensor, "batch queries"]:
+    """The sine that `fit_sine` finds, at `queries` (B, Q, 1) -> (B, Q).
+
+    Raises:
+        ValueError: as for `fit_sine`, or queries that do not fit the prompts.
+    """
+    check_queries(xs, queries)
+    return fit_sine(xs, ys, low, high).at(queries).to(ys.dtype)
+
+
+def sinusoid(
+    xs: Float[Tensor, "batch examples 1"],
+    ys: Float[Tensor, "batch examples"],
+    low: float,
+    high: float,
+) -> Float[Tensor, "batch examples"]:
+    """The sine that `fit_sine` finds for the examples before each point, at that point.
+
+    Raises:
+        ValueError: as for `fit_sine`.
+    """
+    check_prompts(xs, ys)
+    columns = [
+        sine_curve(xs[:, :i], ys[:, :i], xs[:, i : i + 1], low, high) for i in range(ys.shape[1])
+    ]
+    return torch.cat(columns, dim=1) if columns else torch.zeros_like(ys)
 
 
 @torch.no_grad()

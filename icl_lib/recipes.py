@@ -30,6 +30,18 @@ def line_and_sine(weight: float) -> Mixture:
     return Mixture((LINE, SINE), (weight, 1.0 - weight))
 
 
+# What the chapter on frequency trains on besides: its test frequencies lie in and out of these bands.
+GAPPED = Mixture((Sinusoid(1.0, 2.0), Sinusoid(4.0, 5.0)), (0.5, 0.5))
+WIDE = Sinusoid(1.0, 10.0)
+FAST = Sinusoid(5.0, 10.0)
+EDGE, INNER = Sinusoid(4.0, 5.0), Sinusoid(1.0, 4.0)
+
+
+def with_rare(rare: FunctionClass, weight: float, usual: FunctionClass) -> Mixture:
+    """Lines and functions of `usual`, equally often, with `rare` mixed in at probability `weight`."""
+    return Mixture((rare, LINE, usual), (weight, (1.0 - weight) / 2, (1.0 - weight) / 2))
+
+
 DENSE = DenseLinear(20)
 SPARSE = SparseLinear(20, 2)
 RELU = ReluNetwork(20)
@@ -54,10 +66,6 @@ def _one_dimensional(
     )
 
 
-# As these were trained, before a better start was found.
-_FROM_GPT2: dict[str, Any] = {"initialisation": "gpt2"}
-
-
 def _twenty_dimensional(
     function_class: FunctionClass, size: str, steps: int, *, every: int, muon_rate: float
 ) -> Setting:
@@ -76,13 +84,24 @@ def _twenty_dimensional(
     )
 
 
-SHARES = (0.01, 0.1, 0.5, 0.9, 0.99)
+SHARES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 """Mixture weights of the first class for which models are shipped; the classes alone complete them."""
+COVERAGE = (0.001, 0.01, 0.1)
+"""Shares of sines above the band that are mixed into pretraining, to see how much of them is enough."""
 
 _SELECTION: dict[str, FunctionClass] = {
     "dense": DENSE,
     "sparse": SPARSE,
     **{f"dense+sparse-{share}": dense_and_sparse(share) for share in SHARES},
+}
+_BANDS: dict[str, FunctionClass] = {
+    "line": LINE,
+    "sine": SINE,
+    **{f"line+sine-{share}": line_and_sine(share) for share in SHARES},
+    "line+gapped-0.5": Mixture((LINE, GAPPED), (0.5, 0.5)),
+    "line+wide-0.5": Mixture((LINE, WIDE), (0.5, 0.5)),
+    **{f"fast+line+sine-{share}": with_rare(FAST, share, SINE) for share in COVERAGE},
+    "edge+line+inner-0.01": with_rare(EDGE, 0.01, INNER),
 }
 _UNLIKE: dict[str, FunctionClass] = {
     "relu": RELU,
@@ -92,20 +111,19 @@ _UNLIKE: dict[str, FunctionClass] = {
 
 # Rates, weight decay and ramp are what came out best of the handful that was tried for each.
 RECIPES: dict[str, Setting] = {
-    "line-tiny": _one_dimensional(
-        LINE, "tiny", 2000, 1, every=40, muon_rate=4e-3, muon_decay=0.0, **_FROM_GPT2
-    ),
-    "sine-tiny": _one_dimensional(
-        SINE, "tiny", 6000, 2, every=120, muon_rate=4e-3, muon_decay=0.0, **_FROM_GPT2
-    ),
     "line+sine-0.5-small": _one_dimensional(
-        line_and_sine(0.5), "small", 8000, 4, every=266, muon_rate=2.5e-3, **_FROM_GPT2
+        # The oldest of them, trained before a better start was found.
+        line_and_sine(0.5),
+        "small",
+        8000,
+        4,
+        every=266,
+        muon_rate=2.5e-3,
+        initialisation="gpt2",
     ),
     **{
-        f"line+sine-{share}-tiny": _one_dimensional(
-            line_and_sine(share), "tiny", 2500, 12, every=50, muon_rate=4e-3
-        )
-        for share in (0.01, 0.5, 0.99)
+        f"{name}-tiny": _one_dimensional(function_class, "tiny", 2500, 12, every=50, muon_rate=4e-3)
+        for name, function_class in _BANDS.items()
     },
     **{
         f"{name}-tiny": _twenty_dimensional(function_class, "tiny", 1600, every=50, muon_rate=5e-3)

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from icl_lib._validate import check_count, check_fraction, is_number
+from icl_lib._validate import check_count, check_fraction, check_positive, is_number
 from icl_lib.random import SEEDS, Draws
 
 Functions = Callable[[Tensor], Tensor]
@@ -332,6 +332,8 @@ def sample_prompts(
     *,
     seed: int,
     step: int = 0,
+    scale: float = 1.0,
+    shift: float = 0.0,
     device: torch.device | str = "cpu",
 ) -> Prompts:
     """Draw a batch of prompts, a pure function of (seed, step).
@@ -345,21 +347,27 @@ def sample_prompts(
         n_examples: number n of points (x, f(x)) in each prompt.
         seed: an integer in [0, 2**32) for evaluation; training uses `training_seed(seed)`, which lies beyond.
         step: batch number, in [0, 2**32).
+        scale: standard deviation of the inputs, x ~ N(shift, scale^2 I). Those of pretraining have 1; another value
+            asks the same functions at the same draws, stretched.
+        shift: mean of the inputs' every coordinate.
         device: where the prompts are made.
 
     Returns:
         Prompts(xs (B, n, d), ys (B, n), component (B,)), xs and ys in float32.
 
     Raises:
-        ValueError: an argument outside its range; mixtures and combinations that nest more than two deep, or mix more
-            than 254 classes.
+        ValueError: an argument outside its range or not finite; mixtures and combinations that nest more than two deep,
+            or mix more than 254 classes.
     """
     _check_class("function_class", function_class)
     check_count("batch_size", batch_size)
     check_count("n_examples", n_examples)
     check_count("seed", seed, 0, 2 * SEEDS - 1)
     check_count("step", step, 0, 2**32 - 1)
+    check_positive("scale", scale)
+    if not is_number(shift):
+        raise ValueError(f"shift must be a finite number, got {shift!r}")
     draws = Draws(seed=seed, step=step, batch_size=batch_size, device=device)
-    xs = draws.child(0).normal(n_examples, function_class.dim).float()
+    xs = (shift + scale * draws.child(0).normal(n_examples, function_class.dim)).float()
     functions, component = function_class.sample_functions(draws.child(1))
     return Prompts(xs, functions(xs).float(), component)

@@ -7,19 +7,10 @@ import pytest
 from icl_lib import claims
 from icl_lib.claims import CLAIMS, MIME, VERDICTS, Finding, find
 
-JUDGED = [key for key, claim in CLAIMS.items() if claim.judge is not None]
 
-
-def measures(key, **named):
-    """Measures of nothing, but for those named; their names' last words may do."""
-    found = dict.fromkeys(CLAIMS[key].needs, (0.0, 0.0, 0.0))
-    for name, value in named.items():
-        found[name.replace("_", " ")] = value
-    return found
-
-
-def verdict(key, **named):
-    return find(key, measures(key, **named), section="here").verdict
+def measures(key):
+    """Measures of nothing."""
+    return dict.fromkeys(CLAIMS[key].needs, (0.0, 0.0, 0.0))
 
 
 def test_the_ledger_has_eight_claims():
@@ -69,14 +60,21 @@ def test_the_mixture_model_must_move_from_end_to_end(sparse_end, dense_end, orde
 def test_rare_classes_must_be_odd_and_balanced_ones_not():
     odd, even = (0.1, 0.05, 0.2), (0.0, 0.0, 0.01)
     names = CLAIMS["C5"].needs
-    assert find(
-        "C5", dict(zip(names, (odd, odd, even, even), strict=True)), section=""
-    ).verdict == ("supported")
-    for values in ((odd, odd, odd, even), (odd, even, even, even)):
-        found = find("C5", dict(zip(names, values, strict=True)), section="")
-        assert found.verdict == "mixed"
-    found = find("C5", dict.fromkeys(names, even), section="")
-    assert found.verdict == "not supported"
+    as_claimed = {name: odd if name.startswith("rare") else even for name in names}
+    assert find("C5", as_claimed, section="").verdict == "supported"
+    for other in ({"balanced line": odd}, {"rare sine": even}):
+        assert find("C5", as_claimed | other, section="").verdict == "mixed"
+    assert find("C5", dict.fromkeys(names, even), section="").verdict == "not supported"
+
+
+def test_what_is_rare_must_be_handled_and_what_lies_beyond_must_collapse():
+    rare, *beyond = CLAIMS["C7"].needs
+    low, high = (0.2, 0.15, 0.24), (0.9, 0.51, 1.2)
+    as_claimed = {rare: low} | dict.fromkeys(beyond, high)
+    assert find("C7", as_claimed, section="").verdict == "supported"
+    assert find("C7", as_claimed | {beyond[-1]: low}, section="").verdict == "mixed"
+    for other in (dict.fromkeys(beyond, low), {rare: (0.25, 0.2, 0.26)}):
+        assert find("C7", as_claimed | other, section="").verdict == "not supported"
 
 
 @pytest.mark.parametrize(
@@ -94,10 +92,13 @@ def test_the_middle_must_be_ten_times_worse(middle, expected):
     [(0.51, 0.9, "supported"), (0.4, 0.6, "mixed"), (0.1, 0.49, "not supported")],
 )
 def test_four_times_as_many_examples(low, high, expected):
-    assert verdict("C8", **{"40_over_10_examples": (low, low, high)}) == expected
+    every = dict.fromkeys(CLAIMS["C8"].needs, (low, low, high))
+    assert find("C8", every, section="").verdict == expected
+    one = every | {CLAIMS["C8"].needs[0]: (0.3, 0.0, 0.49)}
+    assert find("C8", one, section="").verdict == ("mixed" if low > 0.4 or high > 0.5 else expected)
 
 
-@pytest.mark.parametrize("key", JUDGED)
+@pytest.mark.parametrize("key", CLAIMS)
 def test_a_finding_survives_its_journey_in_a_notebook(key):
     found = find(key, measures(key), section="here", note="tiny")
     bundle = found._repr_mimebundle_()
@@ -111,16 +112,16 @@ def test_a_finding_survives_its_journey_in_a_notebook(key):
 def test_what_cannot_be_judged_is_refused():
     with pytest.raises(ValueError, match=r"one of C1, .* got 'C9'"):
         find("C9", {}, section="here")
-    with pytest.raises(ValueError, match="C7 has no rule"):
-        find("C7", {}, section="here")
-    with pytest.raises(ValueError, match="judged by the measures 40 over 10 examples; got none"):
+    with pytest.raises(ValueError, match=r"judged by the measures a = 0\.5, .*; got none"):
         find("C8", {}, section="here")
     for bad in ((1.0, 2.0, 1.0), (float("nan"), 0.0, 1.0), (0.0, 0.0, float("inf"))):
         with pytest.raises(ValueError, match="an estimate and the ends of its interval"):
-            find("C8", {"40 over 10 examples": bad}, section="here")
+            find("C8", measures("C8") | {"a = 0.5": bad}, section="here")
 
 
 def test_the_words_of_a_rule_hold_its_numbers():
     for key in ("C1", "C2", "C4"):
         assert f"{claims.WORSE:g}" in CLAIMS[key].rule
     assert f"{claims.RISE:g}" in CLAIMS["C5"].rule
+    assert f"{claims.HANDLED:g}" in CLAIMS["C7"].rule
+    assert f"{claims.COLLAPSE:g}" in CLAIMS["C7"].rule
