@@ -243,7 +243,7 @@ class SineFit:
     cosine: Float[Tensor, " batch"]
     residual: Float[Tensor, " batch"]
 
-    def at(self, queries: Float[Tensor, "batch queries 1"]) -> Float[Tensor, "batch queries"]:
+    def at(self, queries: Float[Tensor, "batch queries dim"]) -> Float[Tensor, "batch queries"]:
         """The sines' values (B, Q) at `queries`, in float64."""
         angle = self.frequency[:, None] * queries[:, :, 0].double()
         return self.sine[:, None] * angle.sin() + self.cosine[:, None] * angle.cos()
@@ -251,7 +251,7 @@ class SineFit:
 
 @torch.no_grad()
 def fit_sine(
-    xs: Float[Tensor, "batch examples 1"],
+    xs: Float[Tensor, "batch examples dim"],
     ys: Float[Tensor, "batch examples"],
     low: float,
     high: float,
@@ -321,9 +321,9 @@ def _sine_misfit(
 
 
 def sine_curve(
-    xs: Float[Tensor, "batch examples 1"],
+    xs: Float[Tensor, "batch examples dim"],
     ys: Float[Tensor, "batch examples"],
-    queries: Float[Tensor, "batch queries 1"],
+    queries: Float[Tensor, "batch queries dim"],
     low: float,
     high: float,
 ) -> Float[Tensor, "batch queries"]:
@@ -337,7 +337,7 @@ def sine_curve(
 
 
 def sinusoid(
-    xs: Float[Tensor, "batch examples 1"],
+    xs: Float[Tensor, "batch examples dim"],
     ys: Float[Tensor, "batch examples"],
     low: float,
     high: float,

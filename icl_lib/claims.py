@@ -194,7 +194,8 @@ CLAIMS: dict[str, Claim] = {
             "on one half of the prompts, how much on the other",
             f"supported if the rise on a class of weight 0.01 has an interval above {RISE:g}, for each class of "
             "both pairs, and the rises of the balanced mixtures lie below; mixed if a rare class shows such a "
-            "rise; else not supported. (At first the rule looked at dense and sparse alone; lines and sines came into it when they "
+            "rise; else not supported. (At first the rule looked at dense and sparse alone; lines and sines came "
+            "into it when they "
             "showed what those did not.)",
             tuple(
                 f"{how} {kind}"
@@ -225,7 +226,8 @@ CLAIMS: dict[str, Claim] = {
             "error after 40 examples as a share of the variance: on sines at an edge of the band that was 1% "
             "of pretraining, of the model pretrained so; and, of the model pretrained evenly, on sines of twice "
             "the band's top frequency, and on sines and on lines of three times the scale",
-            f"supported if the interval at the rare edge lies below {HANDLED:g} and the others above {COLLAPSE:g}; mixed "
+            f"supported if the interval at the rare edge lies below {HANDLED:g} and the others above "
+            f"{COLLAPSE:g}; mixed "
             "if that at the rare edge does and one of the others; else not supported",
             (
                 _RARE,
