@@ -104,7 +104,7 @@ types: $(ENVIRONMENT)
 	$(BIN)/mypy
 
 unit: $(ENVIRONMENT)
-	$(BIN)/python -m pytest tests --ignore=tests/browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore=tests/browser -n 2
 
 notebooks: $(ENVIRONMENT)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=600 -n 2 notebooks
