@@ -212,5 +212,5 @@ def test_every_model_on_offer_is_in_the_book(visit: Open) -> None:
     page = open_chapter(visit).page
     manifest = page.evaluate("fetch('../live/manifest.json').then((r) => r.json())")
     offered = [name for models in SelectionExplorer().models.values() for _, name in models]
-    assert len(offered) == 10
+    assert len(offered) == 14
     assert set(offered) <= set(manifest["models"])
