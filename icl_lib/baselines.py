@@ -295,8 +295,8 @@ def fit_sine(
         around = torch.linspace(-step, step, 17, dtype=torch.float64, device=x.device)
         tried = (frequency + around).clamp(low, high)
         step /= 8
-    fit = [values.gather(1, best)[:, 0] for values in (a, b)]
-    found = SineFit(frequency[:, 0], *fit, torch.zeros_like(frequency[:, 0]))
+    sine, cosine = (values.gather(1, best)[:, 0] for values in (a, b))
+    found = SineFit(frequency[:, 0], sine, cosine, torch.zeros_like(sine))
     if not y.shape[1]:
         return found
     residual = (found.at(xs) - y).square().mean(1)

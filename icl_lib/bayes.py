@@ -25,7 +25,7 @@ with the first-order arc-cosine kernel (Cho and Saul 2009): **an approximation**
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb, factorial, log, pi, prod
@@ -96,6 +96,12 @@ FINE = Resolution()
 
 COARSE = Resolution(cells=32, keep=32, split=4, levels=4)
 """What the page uses: less than half the work, and curves still right to about 1e-3."""
+
+ZOOMED = Resolution(cells=32)
+"""What the page uses for bands of any width: COARSE's equal cells, cut as often as FINE's.
+
+A narrower posterior (large amplitudes, far-flung inputs) needs the last cut, a wide band many cells to cut: three
+examples leave dozens of frequencies open in 0.1 to 20, and there curves may be off by 0.1."""
 
 
 def posterior_predictive(
@@ -680,41 +686,131 @@ class CurvePosterior(nn.Module):
         )
         weighted = log_mass.softmax(1)[:, :, None] * weights
         straight = on_line[:, 0] * weighted[:, :, 0].sum(1, keepdim=True) * x
-        wave = (1 - on_line[:, 0]) * self._wave(frequency[:, :, 0], weighted[:, :, 1:], x)
+        wave = (1 - on_line[:, 0]) * _wave(
+            self.sine, self.resolution, frequency[:, :, 0], weighted[:, :, 1:], x
+        )
         sine, oracle = (straight + wave).split(1)  # (1, Q) each
 
         prior = xs.new_tensor([self.line_weight, 1 - self.line_weight]).log()
-        # onnxruntime's own log-sum-exp underflows to -inf where examples outside the class make the
-        # log evidence about -1e6.
-        peak = log_mass[:1].amax(1, keepdim=True)
-        sine_evidence = peak + (log_mass[:1] - peak).exp().sum(1, keepdim=True).log()
-        evidence = torch.cat([line_evidence, sine_evidence], dim=1)
+        evidence = torch.cat([line_evidence, _log_sum(log_mass[:1])], dim=1)
         probability = (prior + evidence).softmax(1)
         mixture = probability[:, :1] * slope[:, 0] * x + probability[:, 1:] * sine
         return mixture, oracle, probability
 
-    def _wave(self, frequency: Tensor, amplitude: Tensor, x: Tensor, order: int = 4) -> Tensor:
-        """Sum a sin(v x) + b cos(v x) over cells: v (R, N), (a, b) (R, N, 2), x (Q,) -> (R, Q)."""
-        count = _n_cells(self.sine, self.resolution, 1)
-        width = (self.sine.high - self.sine.low) / count
-        centres = _centres([self.sine.low], [width], [count], x)[0]  # (C, 1)
-        cell = ((frequency - self.sine.low) / width).long().clamp(0, count - 1)
-        distance = frequency - centres[:, 0][cell]
-        # Each derivative of a sin(v x) + b cos(v x) in v brings a factor x and turns (a, b) to
-        # (-b, a).
-        a, b = amplitude.unbind(-1)
-        terms = []
-        for k in range(order + 1):
-            terms += [a * distance**k / factorial(k), b * distance**k / factorial(k)]
-            a, b = -b, a
-        moments = torch.stack(terms, dim=1)  # (R, 2 (order + 1), N)
-        pooled = moments.new_zeros(2, len(terms), count).scatter_add(
-            2, cell[:, None].expand(-1, len(terms), -1), moments
+
+def band_module(function_class: FunctionClass) -> BandPosterior:
+    """Return the module that predicts curves for a line and sines of any bands, or for one of them alone.
+
+    Raises:
+        ValueError: a class that does not unfold into at most one DenseLinear(1) and sinusoids.
+    """
+    components = _expand(function_class)
+    basic = [parts[0].basic for _, parts in components if len(parts) == 1]
+    lines = basic.count(DenseLinear(1))
+    sines = sum(isinstance(one, Sinusoid) for one in basic)
+    if lines > 1 or lines + sines < len(components):
+        raise ValueError(
+            "bands are exported for mixtures of at most one DenseLinear(1) and any Sinusoid(low, high), "
+            f"got {function_class!r}"
         )
-        angle = centres * x  # (C, Q)
-        wave = pooled[:, 0::2] @ angle.sin() + pooled[:, 1::2] @ angle.cos()
-        powers = torch.stack([x**k for k in range(order + 1)])
-        return (powers * wave).sum(1)
+    return BandPosterior([(weight, parts[0].basic) for weight, parts in components])
+
+
+class BandPosterior(nn.Module):
+    """A line and sines of several bands as one graph of elementary operations, for the browser.
+
+    As `CurvePosterior`, but with any number of bands, each zoomed into on its own, and without an oracle.
+
+    Args:
+        components: prior probability and class of each, a DenseLinear(1) or a Sinusoid; `_expand` makes them of a
+            nested mixture.
+        jitter, resolution: as for `posterior_predictive`, but with fewer cells to start from.
+    """
+
+    def __init__(
+        self,
+        components: Sequence[tuple[float, FunctionClass]],
+        *,
+        jitter: float = JITTER,
+        resolution: Resolution = ZOOMED,
+    ) -> None:
+        super().__init__()
+        self.components, self.noise, self.resolution = components, _Noise(jitter), resolution
+
+    def forward(
+        self,
+        xs: Float[Tensor, "1 examples 1"],
+        ys: Float[Tensor, "1 examples"],
+        queries: Float[Tensor, "1 queries 1"],
+    ) -> tuple[Float[Tensor, "1 queries"], Float[Tensor, "1 components"]]:
+        """Predict a curve. Everything is float64.
+
+        Args:
+            xs: the in-context examples, of which there may be none.
+            ys: their values.
+            queries: where to predict.
+
+        Returns:
+            The prediction (1, Q) and the probability (1, K) of each component.
+        """
+        x, targets = queries[0, :, 0], ys[:, None]
+        means, evidences = [], []
+        for _, basic in self.components:
+            parts = (_Part(basic),)
+            if isinstance(basic, Sinusoid):
+                frequency, weights, log_mass = _zoom(
+                    parts, xs, targets, self.noise, self.resolution
+                )
+                amplitudes = log_mass.softmax(1)[:, :, None] * weights
+                means.append(_wave(basic, self.resolution, frequency[:, :, 0], amplitudes, x))
+                evidences.append(_log_sum(log_mass))
+            else:
+                line = _features(parts, xs, xs.new_zeros(1, 1, 0))
+                slope, log_evidence = _regress(line, targets, self.noise)
+                means.append(slope[:, 0] * x)
+                evidences.append(log_evidence)
+        prior = xs.new_tensor([weight for weight, _ in self.components]).log()
+        probability = (prior + torch.cat(evidences, dim=1)).softmax(1)
+        return (probability[:, :, None] * torch.stack(means, dim=1)).sum(1), probability
+
+
+def _log_sum(log_mass: Tensor) -> Tensor:
+    """Log of the sum of exp(log_mass), (R, N) -> (R, 1).
+
+    onnxruntime's own underflows to -inf where examples outside the class make the log evidence about -1e6.
+    """
+    peak = log_mass.amax(1, keepdim=True)
+    return peak + (log_mass - peak).exp().sum(1, keepdim=True).log()
+
+
+def _wave(
+    band: Sinusoid,
+    resolution: Resolution,
+    frequency: Float[Tensor, "rows nodes"],
+    amplitude: Float[Tensor, "rows nodes 2"],
+    x: Float[Tensor, " queries"],
+    order: int = 4,
+) -> Float[Tensor, "rows queries"]:
+    """Sum a sin(v x) + b cos(v x) over nodes v, each by its Taylor series about the centre of its equal cell."""
+    count = _n_cells(band, resolution, 1)
+    width = (band.high - band.low) / count
+    centres = _centres([band.low], [width], [count], x)[0]  # (C, 1)
+    cell = ((frequency - band.low) / width).long().clamp(0, count - 1)
+    distance = frequency - centres[:, 0][cell]
+    # Each derivative of a sin(v x) + b cos(v x) in v brings a factor x and turns (a, b) to (-b, a).
+    a, b = amplitude.unbind(-1)
+    terms = []
+    for k in range(order + 1):
+        terms += [a * distance**k / factorial(k), b * distance**k / factorial(k)]
+        a, b = -b, a
+    moments = torch.stack(terms, dim=1)  # (R, 2 (order + 1), N)
+    pooled = moments.new_zeros(len(moments), len(terms), count).scatter_add(
+        2, cell[:, None].expand(-1, len(terms), -1), moments
+    )
+    angle = centres * x  # (C, Q)
+    wave = pooled[:, 0::2] @ angle.sin() + pooled[:, 1::2] @ angle.cos()
+    powers = torch.stack([x**k for k in range(order + 1)])
+    return (powers * wave).sum(1)
 
 
 def prefix_module(function_class: FunctionClass) -> PrefixPosterior:

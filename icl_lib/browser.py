@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from icl_lib import bayes, recipes
 from icl_lib.model import SIZES, Transformer
+from icl_lib.samplers import FunctionClass, Mixture, Sinusoid
 from icl_lib.training import write_whole
 from icl_lib.weights import available, load
 
@@ -35,6 +36,32 @@ BAYES = {"line+sine-0.5": recipes.line_and_sine(0.5)}
 
 PREFIX_BAYES = {"dense+sparse": recipes.dense_and_sparse(0.5)}
 """Mixtures whose exact posterior the page computes at every prefix, by name; their weight is an input of the graph."""
+
+BAND_MODELS = (
+    "line+sine-0.5-tiny",
+    "line+gapped-0.5-tiny",
+    "line+wide-0.5-tiny",
+    "fast+line+sine-0.01-tiny",
+    "line+sine-0.5-small",
+    "sine-tiny",
+)
+"""Models whose training bands the page tells apart."""
+
+RIGHT = "right"
+RIGHT_BAND = Mixture((recipes.LINE, Sinusoid(0.1, 20.0)), (0.5, 0.5))
+"""The prior, by this name, whose band holds every frequency that the page can ask for."""
+
+
+def prior_of(model: str) -> str:
+    """The name of what a model was pretrained on: its own name without the size."""
+    return model.rsplit("-", 1)[0]
+
+
+BAND_BAYES: dict[str, FunctionClass] = {
+    **{prior_of(name): recipes.RECIPES[name].function_class for name in BAND_MODELS},
+    RIGHT: RIGHT_BAND,
+}
+"""Priors of lines and sines in any bands of which the page draws exact posterior curves, by name."""
 
 _ENGINE = Path(__file__).parent / "widgets" / "engine.mjs"
 
@@ -75,6 +102,20 @@ def bayes_curve(name: str) -> nn.Module:
     if name not in BAYES:
         raise ValueError(f"the page has the exact posterior of {', '.join(BAYES)}, got {name!r}")
     return bayes.curve_module(BAYES[name]).eval()
+
+
+@cache
+def bayes_bands(name: str) -> bayes.BandPosterior:
+    """The module behind the page's graph of the exact posterior of the prior `name`; see `bayes.BandPosterior`.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name not in BAND_BAYES:
+        raise ValueError(
+            f"the page has the exact posterior of {', '.join(BAND_BAYES)} with its bands, got {name!r}"
+        )
+    return bayes.band_module(BAND_BAYES[name]).eval()
 
 
 @cache
@@ -229,11 +270,21 @@ def export_bayes(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
     return _publish(path)
 
 
+def export_bands(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Export the exact posterior of the prior `name` of BAND_BAYES into `folder`; returns its entry in the manifest."""
+    path = Path(folder) / f"bands-{name}.onnx"
+    names, outputs = ["xs", "ys", "queries"], ["mean", "probability"]
+    to_onnx(bayes_bands(name), _example(torch.float64, 1), names, outputs, path)
+    return _publish(path)
+
+
 def page_models() -> list[str]:
     """The shipped models that the page's widgets offer."""
     selection = r"(dense|sparse|dense\+sparse-[\d.]+)-(tiny|slim)"
     combination = r"line\+sine-0\.5-(tiny|small)"
-    return [name for name in available() if re.fullmatch(f"{selection}|{combination}", name)]
+    bands = "|".join(map(re.escape, BAND_MODELS))
+    pattern = re.compile(f"{selection}|{combination}|{bands}")
+    return [name for name in available() if pattern.fullmatch(name)]
 
 
 def export_site(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -245,6 +296,7 @@ def export_site(folder: str | os.PathLike[str]) -> dict[str, Any]:
     manifest = {
         "models": {name: export_model(name, folder) for name in page_models()},
         "bayes": {name: export_bayes(name, folder) for name in (*BAYES, *PREFIX_BAYES)},
+        "bands": {name: export_bands(name, folder) for name in BAND_BAYES},
     }
     shutil.copyfile(_ENGINE, folder / _ENGINE.name)
     text = json.dumps(manifest, indent=2) + "\n"

@@ -1,11 +1,11 @@
-"""The page's graph of line and sine: equal to the library's posterior, and in onnxruntime to torch."""
+"""The page's graphs of lines and sines: equal to the library's posterior, and in onnxruntime to torch."""
 
 import onnx
 import onnxruntime
 import pytest
 import torch
 
-from icl_lib import bayes, browser
+from icl_lib import bayes, browser, recipes
 from icl_lib.samplers import ConvexCombination, DenseLinear, Mixture, Sinusoid, sample_prompts
 
 LINE, SINE = DenseLinear(1), Sinusoid(1.0, 5.0)
@@ -141,3 +141,105 @@ def test_other_classes_have_no_graph(function_class):
 def test_a_mixture_of_one_has_no_graph():
     with pytest.raises(ValueError, match=r"strictly between 0 and 1, got 1\.0"):
         bayes.curve_module(Mixture((LINE, SINE), (1.0, 0.0)))
+
+
+# --- any number of bands --------------------------------------------------------------------------
+
+BANDS = {
+    "narrow": MIXTURE,
+    "gapped": Mixture((LINE, recipes.GAPPED), (0.5, 0.5)),
+    "rare": recipes.with_rare(recipes.FAST, 0.01, SINE),
+    "right": browser.RIGHT_BAND,
+    "sine": SINE,
+}
+
+
+def a_sine(n, frequency, *, seed=0, n_queries=65, amplitude=1.2, scale=1.0):
+    """Examples of one sine, and queries."""
+    generator = torch.Generator().manual_seed(seed)
+    xs = scale * torch.randn(1, n, 1, dtype=torch.float64, generator=generator)
+    queries = torch.linspace(-3, 3, n_queries, dtype=torch.float64)[None, :, None]
+    return xs, amplitude * (frequency * xs[..., 0] + 0.7).sin(), queries
+
+
+def flattened(function_class):
+    """A nested mixture as one of basic classes, each a component."""
+    components = bayes.band_module(function_class).components
+    weights, classes = zip(*components, strict=True)
+    return Mixture(classes, weights)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 4, 5, 8, 40])
+@pytest.mark.parametrize("frequency", [1.5, 4.5, 7.0])
+@pytest.mark.parametrize("name", BANDS)
+def test_the_module_of_bands_equals_the_library(name, n, frequency):
+    given = a_sine(n, frequency, seed=n)
+    mean, probability = bayes.band_module(BANDS[name])(*given)
+    expected, expected_probability = bayes.posterior_curve(flattened(BANDS[name]), *given)
+    assert (mean - expected).abs().max() < 2e-3
+    assert (probability - expected_probability).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("n", [2, 3, 6, 40])
+@pytest.mark.parametrize("name", ["gapped", "rare"])
+def test_bands_at_equal_resolution_differ_by_the_taylor_series_alone(name, n):
+    given = a_sine(n, 4.2, seed=n)
+    components = bayes.band_module(BANDS[name]).components
+    mean, probability = bayes.BandPosterior(components, resolution=bayes.FINE)(*given)
+    expected, expected_probability = bayes.posterior_curve(flattened(BANDS[name]), *given)
+    assert (mean - expected).abs().max() < 1e-8
+    assert (probability - expected_probability).abs().max() < 1e-9
+
+
+def test_without_examples_bands_have_their_prior_and_a_mean_of_zero():
+    mean, probability = bayes.band_module(BANDS["rare"])(*a_sine(0, 2.0))
+    assert mean.abs().max() == 0
+    assert probability[0].tolist() == pytest.approx([0.01, 0.495, 0.495])
+
+
+@pytest.mark.parametrize(
+    ("amplitude", "scale", "frequency"), [(10.0, 1.0, 18.0), (1.5, 3.0, 12.0), (10.0, 3.0, 0.1)]
+)
+def test_far_from_its_prior_the_right_band_still_finds_the_sine(amplitude, scale, frequency):
+    xs, ys, queries = a_sine(20, frequency, amplitude=amplitude, scale=scale)
+    mean, _ = bayes.band_module(browser.RIGHT_BAND)(xs, ys, queries)
+    truth = amplitude * (frequency * queries[..., 0] + 0.7).sin()
+    assert (mean - truth).abs().max() < 1e-3 * amplitude
+
+
+@pytest.fixture(scope="module", params=["rare", "right", "sine"])
+def bands(request, tmp_path_factory):
+    """A module of bands, and its graph."""
+    module = bayes.band_module(BANDS[request.param])
+    path = tmp_path_factory.mktemp("graph") / "bands.onnx"
+    names = ["xs", "ys", "queries"]
+    browser.to_onnx(module, a_sine(7, 2.0, n_queries=11), names, ["mean", "probability"], path)
+    assert path.stat().st_size < 200_000
+    assert {node.domain for node in onnx.load(path).graph.node} == {""}
+    return module, onnxruntime.InferenceSession(path)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 40])
+@pytest.mark.parametrize("frequency", [0.3, 3.0, 17.0])
+def test_onnxruntime_equals_torch_on_bands(bands, n, frequency):
+    module, session = bands
+    given = a_sine(n, frequency, seed=n, amplitude=3.0)
+    names = ["xs", "ys", "queries"]
+    found = session.run(None, {k: v.numpy() for k, v in zip(names, given, strict=True)})
+    for name, a, b in zip(["mean", "probability"], found, module(*given), strict=True):
+        assert a.dtype == "float64" and a.shape == tuple(b.shape)
+        assert abs(a - b.numpy()).max() < 1e-7, name
+
+
+@pytest.mark.parametrize(
+    "function_class",
+    [
+        Mixture((LINE, LINE), (0.5, 0.5)),
+        Mixture((DenseLinear(2),), (1.0,)),
+        ConvexCombination(LINE, SINE, 0.5),
+    ],
+    ids=repr,
+)
+def test_other_classes_have_no_graph_of_bands(function_class):
+    with pytest.raises(ValueError, match=r"at most one DenseLinear\(1\) and any Sinusoid"):
+        bayes.band_module(function_class)

@@ -5,7 +5,16 @@ import onnxruntime
 import pytest
 import torch
 
-from icl_lib import DenseLinear, Mixture, SparseLinear, bayes, browser, sample_prompts, weights
+from icl_lib import (
+    DenseLinear,
+    Mixture,
+    SparseLinear,
+    bayes,
+    browser,
+    recipes,
+    sample_prompts,
+    weights,
+)
 
 NAME = "line+sine-0.5-tiny"
 
@@ -110,3 +119,25 @@ def test_other_classes_have_no_graph_of_prefixes():
         bayes.prefix_module(Mixture((SparseLinear(20, 2), DenseLinear(20)), (0.5, 0.5)))
     with pytest.raises(ValueError, match=r"dense\+sparse at every prefix, got 'nosuch'"):
         browser.bayes_prefixes("nosuch")
+
+
+def test_every_model_of_bands_has_the_posterior_of_its_own_prior():
+    for name in browser.BAND_MODELS:
+        prior = browser.BAND_BAYES[browser.prior_of(name)]
+        assert prior == recipes.RECIPES[name].function_class
+    assert set(browser.BAND_MODELS) & set(weights.available()) <= set(browser.page_models())
+
+
+def test_the_graph_of_bands_equals_the_module(tmp_path):
+    entry = browser.export_bands("line+gapped-0.5", tmp_path)
+    session = onnxruntime.InferenceSession(tmp_path / entry["file"])
+    xs, ys, queries = draw(12, 33, torch.float64, seed=3)
+    values = {"xs": xs.numpy(), "ys": ys.numpy(), "queries": queries.numpy()}
+    expected = browser.bayes_bands("line+gapped-0.5")(xs, ys, queries)
+    for one, other in zip(session.run(None, values), expected, strict=True):
+        assert np.abs(one - other.numpy()).max() < 1e-6
+
+
+def test_an_unknown_prior_of_bands_is_refused():
+    with pytest.raises(ValueError, match=r"right with its bands, got 'nosuch'"):
+        browser.bayes_bands("nosuch")

@@ -19,7 +19,13 @@ from icl_lib import (
     sample_prompts,
 )
 from icl_lib.recipes import SHARES
-from icl_lib.widgets import ConvexExplorer, MixtureDraws, SelectionExplorer
+from icl_lib.widgets import (
+    ConvexExplorer,
+    FrequencyExplorer,
+    MixtureDraws,
+    SelectionExplorer,
+    frequency,
+)
 from icl_lib.widgets.explorer import QUERIES, curves, draw_inputs
 from icl_lib.widgets.mixture import CLASSES, draw_set
 from icl_lib.widgets.selection import ANSWERS, draw_batch, summary
@@ -146,7 +152,9 @@ def test_the_still_figure_shows_the_first_view_without_any_script():
     assert explorer.first["errors"]["transformer"] == pytest.approx(error)
 
 
-@pytest.mark.parametrize("widget", [ConvexExplorer, MixtureDraws])
+@pytest.mark.parametrize(
+    "widget", [ConvexExplorer, FrequencyExplorer, MixtureDraws, SelectionExplorer]
+)
 def test_a_front_end_is_one_module_that_needs_nothing_from_elsewhere(widget):
     assert widget._esm.count("export default") == 1
     code = re.sub(r"/\*.*?\*/|^\s*//.*$", "", widget._esm, flags=re.DOTALL | re.MULTILINE)
@@ -315,3 +323,131 @@ def test_the_still_of_the_selection_explorer_has_its_lines_and_gives_its_numbers
     assert "Learning curves: 64 linear functions with 2 of 20 coefficients nonzero" in html
     assert "nan" not in html
     assert set(widget.first["errors"]) == {"transformer", "mixture", "dense", "sparse"}
+
+
+# --- the frequency explorer -----------------------------------------------------------------------
+
+STRIP = {
+    "frequencies": [0.1, 1.0, 20.0],
+    "n_examples": [5, 40],
+    "transformer": [[0.5, 0.01, 0.9], [0.4, 0.001, 0.8]],
+    "mixture": [[0.5, 0.0, 0.9], [0.4, 0.0, 0.8]],
+    "right": [[0.1, 0.01, 0.1], [0.0, 0.0, 0.0]],
+}
+
+
+class TestFrequencyExplorer:
+    def test_bands_are_read_off_the_function_class(self):
+        about = {name: frequency.describe(name) for name in browser.BAND_MODELS}
+        assert about["line+gapped-0.5-tiny"]["bands"] == [[1, 2, False], [4, 5, False]]
+        assert about["line+gapped-0.5-tiny"]["classes"] == [
+            ["line", "line"],
+            ["1 to 2", "sine"],
+            ["4 to 5", "sine"],
+        ]
+        rare = about["fast+line+sine-0.01-tiny"]
+        assert rare["bands"] == [[1, 5, False], [5, 10, True]]
+        assert rare["covered"] == "1 to 5, and 1% of prompts at 5 to 10"
+        assert about["line+wide-0.5-tiny"]["label"] == "wide band: 1 to 10"
+        assert len({one["label"] for one in about.values()}) == len(about)
+
+    def test_a_model_without_bands_is_refused(self):
+        with pytest.raises(ValueError, match="are told apart here, got 'relu-tiny'"):
+            FrequencyExplorer(models=["relu-tiny"], model="relu-tiny")
+        with pytest.raises(ValueError, match="model must be one of models"):
+            FrequencyExplorer(model="sine-tiny")
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("frequency", 0.05),
+            ("frequency", 20.1),
+            ("amplitude", 11.0),
+            ("scale", 0.0),
+            ("scale", float("inf")),
+            ("n_examples", 41),
+        ],
+    )
+    def test_a_first_view_out_of_reach_is_refused(self, name, value):
+        with pytest.raises(ValueError, match=rf"{name} must be in \[.*, got {value}"):
+            FrequencyExplorer(**{name: value})
+
+    @pytest.mark.parametrize("n", [0, 3, 40])
+    def test_the_kernel_answers_with_the_exported_modules(self, n):
+        xs, ys = prompt(n, seed=n)
+        at = frequency.queries(2.0)
+        settings = {"model": MODEL, "bayes": "line+gapped-0.5", "right": "right"}
+        [(reply, buffers)] = replies(
+            FrequencyExplorer(),
+            {"kind": "band", "id": "v"} | settings,
+            [a.astype("<f8").tobytes() for a in (xs, ys, at)],
+        )
+        assert (reply["kind"], reply["id"]) == ("band", "v")
+        transformer, mixture, right, probability = (np.frombuffer(b, "<f8") for b in buffers)
+        given = (
+            torch.tensor(xs)[None, :, None],
+            torch.tensor(ys)[None],
+            torch.tensor(at)[None, :, None],
+        )
+        mean, expected = browser.bayes_bands("line+gapped-0.5")(*given)
+        assert np.array_equal(mixture, mean[0].numpy())
+        assert np.array_equal(probability, expected[0].numpy()) and len(probability) == 3
+        assert np.array_equal(right, browser.bayes_bands("right")(*given)[0][0].numpy())
+        assert transformer.shape == at.shape == (frequency.INTERVALS + 1,)
+
+    def test_a_request_that_cannot_be_answered_is_refused_in_words(self):
+        content = {"kind": "band", "id": "a", "model": MODEL, "bayes": "nosuch", "right": "right"}
+        empty = np.zeros(0).tobytes()
+        [(reply, _)] = replies(FrequencyExplorer(), content, [empty, empty, np.ones(1).tobytes()])
+        assert reply["kind"] == "failed" and "got 'nosuch'" in reply["message"]
+
+    def test_the_still_figure_shows_the_first_view_without_any_script(self):
+        explorer = FrequencyExplorer(frequency=3.0, scale=2.0, n_examples=12, model=MODEL)
+        html = explorer.still().data
+        assert html.startswith('<figure class="icl-still icl-widget icl-explorer icl-frequency">')
+        assert "<script" not in html and "nan" not in html
+        assert html.count("<circle") == 12
+        for look in ("truth", "transformer", "mixture", "oracle"):
+            assert f'class="icl-line icl-{look}" d="M0.0 ' in html
+        assert "from -6 to 6 of a sine of 3 radians per unit" in html
+        assert explorer.first["errors"]["right"] < 1e-4
+        assert sum(explorer.first["probability"]) == pytest.approx(1)
+
+    def test_a_strip_travels_as_plain_numbers(self):
+        arrays = {name: np.array(values) for name, values in STRIP.items()}
+        assert FrequencyExplorer(strip={MODEL: arrays}).strip == {MODEL: STRIP}
+
+    @pytest.mark.parametrize(
+        ("part", "message"),
+        [
+            (
+                {"frequencies": [1.0, 0.5, 2.0]},
+                "'frequencies'.* must be increasing and positive, got",
+            ),
+            (
+                {"frequencies": [0.0, 0.5, 2.0]},
+                "'frequencies'.* must be increasing and positive, got",
+            ),
+            ({"n_examples": [5, 41]}, "'n_examples'.* must be increasing"),
+            ({"transformer": [[1.0, 2.0, 3.0]]}, r"'transformer'.*, \(2, 3\), got \(1, 3\)"),
+            ({"right": [[1, 2, np.nan], [1, 2, 3]]}, "'right'.* must be finite and not negative"),
+            ({"mixture": [[1, 2, -1], [1, 2, 3]]}, "must be finite .*, got -1 to 3"),
+            ({"more": []}, "must have frequencies, mixture, .*, got .*more"),
+        ],
+    )
+    def test_a_strip_that_cannot_be_drawn_is_refused(self, part, message):
+        with pytest.raises(ValueError, match=message):
+            FrequencyExplorer(strip={MODEL: STRIP | part})
+
+    def test_a_strip_of_a_model_that_is_not_offered_is_refused(self):
+        with pytest.raises(ValueError, match="strip has curves of sine-tiny; models are"):
+            FrequencyExplorer(strip={"sine-tiny": STRIP})
+
+    def test_front_end_and_kernel_agree_on_what_the_sliders_reach(self):
+        for name, (low, high) in frequency.RANGES.items():
+            if name != "seed":
+                assert re.search(
+                    rf"{name}: {{ key: '\w+', low: {low:g}, high: ({high:g}|MOST),",
+                    FrequencyExplorer._esm,
+                )
+        assert f"const INTERVALS = {frequency.INTERVALS};" in FrequencyExplorer._esm

@@ -5,7 +5,8 @@ In a running notebook the kernel computes, here; on the built page the browser d
 """
 
 from icl_lib.widgets.explorer import ConvexExplorer
+from icl_lib.widgets.frequency import FrequencyExplorer
 from icl_lib.widgets.mixture import MixtureDraws
 from icl_lib.widgets.selection import SelectionExplorer
 
-__all__ = ["ConvexExplorer", "MixtureDraws", "SelectionExplorer"]
+__all__ = ["ConvexExplorer", "FrequencyExplorer", "MixtureDraws", "SelectionExplorer"]

@@ -5,9 +5,11 @@
    static files does not offer.
 
    Requests  {kind: 'curve', id, model, bayes, weight, xs, ys, queries}
+             {kind: 'band', id, model, bayes, right, xs, ys, queries}
              {kind: 'prefixes', id, model, bayes, weight, prompts, xs, ys}
    Answers   {kind: 'progress', what, loaded, total}     bytes of one file; total is 0 where unknown
              {kind: 'curve', id, transformer, mixture, oracle, probability, milliseconds}
+             {kind: 'band', id, transformer, mixture, right, probability, milliseconds}
              {kind: 'prefixes', id, transformer, dense, sparse, mixture, probability, milliseconds}
              {kind: 'failed', id, message}               in words for the reader
 
@@ -85,7 +87,7 @@ const graph = (group, name) =>
   once(`${group}/${name}`, async () => {
     const entry = (await manifest())[group]?.[name];
     if (!entry) throw new Error(`This page was built without the model “${name}”.`);
-    const what = group === 'bayes' ? 'Bayes predictor' : `model ${name}`;
+    const what = group === 'models' ? `model ${name}` : `Bayes predictor (${name})`;
     const [ort, bytes] = await Promise.all([runtime(), download(entry.file, what, entry.bytes)]);
     try {
       return await ort.InferenceSession.create(bytes, { executionProviders: ['wasm'] });
@@ -94,22 +96,36 @@ const graph = (group, name) =>
     }
   });
 
-async function curve({ id, model, bayes, weight, xs, ys, queries }) {
+/** One prompt and its queries as a graph's inputs, in single precision for a model and in double for a posterior. */
+const prompt = (ort, { xs, ys, queries }, type, array) => ({
+  xs: new ort.Tensor(type, array.from(xs), [1, xs.length, 1]),
+  ys: new ort.Tensor(type, array.from(ys), [1, ys.length]),
+  queries: new ort.Tensor(type, array.from(queries), [1, queries.length, 1]),
+});
+
+async function curve({ id, model, bayes, weight, ...asked }) {
   const [ort, transformer, posterior] = await Promise.all([runtime(), graph('models', model), graph('bayes', bayes)]);
   const start = performance.now();
-  const prompt = (type, array) => ({
-    xs: new ort.Tensor(type, array.from(xs), [1, xs.length, 1]),
-    ys: new ort.Tensor(type, array.from(ys), [1, ys.length]),
-    queries: new ort.Tensor(type, array.from(queries), [1, queries.length, 1]),
-  });
-  const { mean } = await transformer.run(prompt('float32', Float32Array));
+  const { mean } = await transformer.run(prompt(ort, asked, 'float32', Float32Array));
   const exact = await posterior.run({
-    ...prompt('float64', Float64Array),
+    ...prompt(ort, asked, 'float64', Float64Array),
     weight: new ort.Tensor('float64', Float64Array.of(weight), []),
   });
   const [mixture, oracle, probability] = [exact.mixture, exact.oracle, exact.probability].map((t) => Float64Array.from(t.data));
   const milliseconds = performance.now() - start;
   return { kind: 'curve', id, transformer: Float64Array.from(mean.data), mixture, oracle, probability, milliseconds };
+}
+
+/** The same prompt for a model, for the prior that it was pretrained with and for one of the right band. */
+async function band({ id, model, bayes, right, ...asked }) {
+  const [ort, transformer, trained, wide] = await Promise.all([runtime(), graph('models', model), graph('bands', bayes), graph('bands', right)]);
+  const start = performance.now();
+  const { mean } = await transformer.run(prompt(ort, asked, 'float32', Float32Array));
+  const exact = prompt(ort, asked, 'float64', Float64Array);
+  const own = await trained.run(exact);
+  const best = await wide.run(exact);
+  const [predicted, mixture, covered, probability] = [mean, own.mean, best.mean, own.probability].map((t) => Float64Array.from(t.data));
+  return { kind: 'band', id, transformer: predicted, mixture, right: covered, probability, milliseconds: performance.now() - start };
 }
 
 /** Every prefix of a batch of prompts: xs holds prompts × points × dimensions numbers, ys and the answers prompts × points. */
@@ -133,7 +149,7 @@ async function prefixes({ id, model, bayes, weight, prompts, xs, ys }) {
   return { kind: 'prefixes', id, transformer: Float64Array.from(mean.data), dense, sparse, mixture, probability, milliseconds };
 }
 
-const ANSWERS = { curve, prefixes };
+const ANSWERS = { curve, band, prefixes };
 let queue = Promise.resolve(); // sessions are not re-entrant: one request after the other
 onmessage = ({ data }) => {
   queue = queue.then(async () => {

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import isfinite, pi
-from time import perf_counter
+from math import pi
 from typing import Any
 
 import anywidget
@@ -16,12 +14,24 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icl_lib import browser
-from icl_lib.widgets.draws import normal, uniforms
+from icl_lib.widgets.kernel import serve, within
+from icl_lib.widgets.plot import as_prompt, draw_inputs, mean_square, top_of
 from icl_lib.widgets.source import source
-from icl_lib.widgets.still import COMPUTED, REACH, explorer_still
+from icl_lib.widgets.still import REACH, curves_still, model_label
 
 QUERIES = np.linspace(-REACH, REACH, 97)
 """Where the lines are computed: steps of 1/16. Twice as many would cost the small model its 33 milliseconds."""
+
+NAMES = {
+    "truth": ("Truth", "the function f"),
+    "transformer": ("Transformer", ""),  # which one, said in words
+    "mixture": ("Exact Bayes", "prior: line or sine"),
+    "oracle": ("Oracle", "knows the blend"),
+}
+"""The lines and what the legend says of each, as in explorer.js."""
+
+COMPUTED = ("transformer", "mixture", "oracle")
+"""The lines beside the truth."""
 
 RANGES: dict[str, tuple[float, float]] = {
     "weight": (0.0, 1.0),
@@ -57,10 +67,7 @@ def curves(
     Returns:
         `transformer`, `mixture` and `oracle`, shape (Q,), and `probability` of line and sine, shape (2,); float64.
     """
-    columns = [
-        torch.from_numpy(np.array(values, dtype=np.float64))[None] for values in (xs, ys, queries)
-    ]
-    exact = (columns[0][..., None], columns[1], columns[2][..., None])
+    exact = as_prompt(xs, ys, queries)
     mixture, oracle, probability = browser.bayes_curve(bayes)(
         *exact, torch.tensor(weight, dtype=torch.float64)
     )
@@ -71,20 +78,6 @@ def curves(
         "probability": probability,
     }
     return {name: values[0].double().numpy() for name, values in lines.items()}
-
-
-def draw_inputs(seed: int, count: int) -> list[float]:
-    """The first `count` inputs of a seed, as explorer.js draws them.
-
-    Three decimals, within the plot.
-    """
-    uniform = uniforms(seed)
-    inputs: list[float] = []
-    while len(inputs) < count:
-        x = round(normal(uniform), 3)
-        if abs(x) <= REACH:
-            inputs.append(x)
-    return inputs
 
 
 class ConvexExplorer(anywidget.AnyWidget):
@@ -111,8 +104,8 @@ class ConvexExplorer(anywidget.AnyWidget):
         ValueError: a number outside its range, or a `model` that is not among `models`.
     """
 
-    _esm = source("shared.js", "explorer.js")
-    _css = source("shared.css", "explorer.css")
+    _esm = source("shared.js", "plot.js", "explorer.js")
+    _css = source("shared.css", "plot.css", "explorer.css")
 
     weight = traitlets.Float(0.5).tag(sync=True)
     slope = traitlets.Float(1.0).tag(sync=True)
@@ -134,43 +127,14 @@ class ConvexExplorer(anywidget.AnyWidget):
         super().__init__(**traits)
         if self.model not in self.models:
             raise ValueError(f"model must be one of models {self.models}, got {self.model!r}")
-        self.on_msg(self._answer)
+        serve(self, "curve", lambda: self.models, self._compute)
 
-    @traitlets.validate(*RANGES)
-    def _in_range(self, proposal: Any) -> Any:
-        name, value = proposal["trait"].name, proposal["value"]
-        low, high = RANGES[name]
-        if not (isfinite(value) and low <= value <= high):
-            raise ValueError(f"{name} must be in [{low:g}, {high:g}], got {value!r}")
-        return value
+    _in_range = within(RANGES)
 
-    def _answer(self, _: Any, content: dict[str, Any], buffers: Sequence[memoryview]) -> None:
-        """Answer the front end: a ping, or the lines for one prompt."""
-        if content["kind"] == "ping":
-            self.send({"kind": "pong", "models": self.models})
-        elif content["kind"] == "curve":
-            begin = perf_counter()
-            try:
-                xs, ys, queries = (np.frombuffer(buffer, dtype="<f8") for buffer in buffers)
-                lines = curves(
-                    content["model"], content["bayes"], content["weight"], xs, ys, queries
-                )
-            except (
-                Exception
-            ) as error:  # the reader is told; a trace in the kernel's log would reach nobody
-                self.send(
-                    {
-                        "kind": "failed",
-                        "id": content["id"],
-                        "message": f"The kernel could not answer: {error}",
-                    }
-                )
-                return
-            milliseconds = 1000 * (perf_counter() - begin)
-            reply = {"kind": "curve", "id": content["id"], "milliseconds": milliseconds}
-            self.send(
-                reply, [lines[name].astype("<f8").tobytes() for name in (*COMPUTED, "probability")]
-            )
+    @staticmethod
+    def _compute(content: dict[str, Any], arrays: list[np.ndarray]) -> list[np.ndarray]:
+        lines = curves(content["model"], content["bayes"], content["weight"], *arrays)
+        return [lines[name] for name in (*COMPUTED, "probability")]
 
     def truth(self, xs: np.ndarray) -> np.ndarray:
         """The function of the first view at `xs`."""
@@ -186,21 +150,20 @@ class ConvexExplorer(anywidget.AnyWidget):
         xs = np.array(draw_inputs(self.seed, self.n_examples))
         ys, truth = self.truth(xs), self.truth(QUERIES)
         lines = curves(self.model, self.bayes, self.weight, xs, ys, QUERIES)
-        density = np.exp(-(QUERIES**2) / 2)
-        density /= density.sum()
-        errors = {name: float(density @ (lines[name] - truth) ** 2) for name in COMPUTED}
+        errors = {name: mean_square(QUERIES, lines[name] - truth) for name in COMPUTED}
         self.first = {"errors": errors, "probability": lines["probability"].tolist()}
         fine = np.linspace(-REACH, REACH, 385)
-        most = max(abs(self.slope) * REACH, self.amplitude, *np.abs(ys), 0.0)
-        return explorer_still(
+        return curves_still(
             css=self._css,
-            compact=self.compact,
-            top=next(limit for limit in (2, 3, 4, 6, 8, 10) if limit >= most),
+            kind="is-compact" if self.compact else "",
+            reach=REACH,
+            top=top_of(max(abs(self.slope) * REACH, self.amplitude, *np.abs(ys), 0.0)),
+            names=NAMES | {"transformer": ("Transformer", model_label(self.model))},
+            looks={name: name for name in ("oracle", "truth", "mixture", "transformer")},
             lines={"truth": (fine, self.truth(fine))}
             | {name: (QUERIES, lines[name]) for name in COMPUTED},
             points=(xs, ys),
             errors=errors,
-            zero=float(density @ truth**2),
+            zero=mean_square(QUERIES, truth),
             said=f"{self.weight:g} times a line plus {1 - self.weight:g} times a sine",
-            model=self.model,
         )

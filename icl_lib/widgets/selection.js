@@ -74,12 +74,7 @@ function render({ model, el }) {
   const share = (soon) => address.write({ p: state.share, k: state.nnz, n: state.n_examples, seed: state.seed, size: state.size }, soon);
   const given = address.read();
   const shared = Object.keys(given).length > 0;
-  const unread = [];
-  const take = (key, name, value) => {
-    if (!(key in given)) return;
-    if (value === undefined) unread.push(key);
-    else state[name] = value;
-  };
+  const { take, unread } = viewReader(given, state);
   take('size', 'size', sizes.find((size) => size === given.size));
   take('p', 'share', sharesOf(state.size).find((one) => one === Number(given.p?.trim() || NaN)));
   if (!chosen()) state.share = sharesOf(state.size)[0];
@@ -417,7 +412,7 @@ function render({ model, el }) {
     const still = findStill(el);
     if (still) still.hidden = true; // its lines are drawn here too
   });
-  if (unread.length) say(`This link could not be read in full (${unread.join(', ')}); the rest of its view is shown.`);
+  if (unread.length) say(unreadWords(unread));
   engine.begin(shared);
 
   const takeTraits = () => {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from time import perf_counter
 from typing import Any
 
 import anywidget
@@ -16,6 +15,7 @@ from jaxtyping import Float
 from icl_lib import browser
 from icl_lib.recipes import DENSE, POINTS, SHARES
 from icl_lib.widgets.draws import normal, uniforms
+from icl_lib.widgets.kernel import serve
 from icl_lib.widgets.source import source
 from icl_lib.widgets.still import selection_still
 
@@ -129,7 +129,7 @@ class SelectionExplorer(anywidget.AnyWidget):
     """
 
     _esm = source("shared.js", "selection.js")
-    _css = source("shared.css", "explorer.css", "selection.css")
+    _css = source("shared.css", "plot.css", "selection.css")
 
     share = traitlets.Float(0.5).tag(sync=True)
     nnz = traitlets.Int(2).tag(sync=True)
@@ -154,7 +154,7 @@ class SelectionExplorer(anywidget.AnyWidget):
                 raise ValueError(f"{name} must be in [{low}, {high}], got {getattr(self, name)}")
         self.set_trait("models", {size: models_of(size) for size in sizes})
         self._name()
-        self.on_msg(self._answer)
+        serve(self, "prefixes", self._names, self._compute)
 
     def _name(self) -> str:
         """The model of the first view."""
@@ -166,25 +166,16 @@ class SelectionExplorer(anywidget.AnyWidget):
             )
         return str(found[self.share])
 
-    def _answer(self, _: Any, content: dict[str, Any], buffers: Sequence[memoryview]) -> None:
-        """Answer the front end: a ping, or a batch of prompts."""
-        if content["kind"] == "ping":
-            names = [name for models in self.models.values() for _, name in models]
-            self.send({"kind": "pong", "models": names})
-        elif content["kind"] == "prefixes":
-            begin = perf_counter()
-            try:
-                inputs, values = (np.frombuffer(buffer, dtype="<f8") for buffer in buffers)
-                ys = values.reshape(content["prompts"], -1)
-                xs = inputs.reshape(*ys.shape, -1)
-                found = answers(content["model"], content["bayes"], content["weight"], xs, ys)
-            except Exception as error:  # the reader is told; a trace in the log would reach nobody
-                message = f"The kernel could not answer: {error}"
-                self.send({"kind": "failed", "id": content["id"], "message": message})
-                return
-            milliseconds = 1000 * (perf_counter() - begin)
-            reply = {"kind": "prefixes", "id": content["id"], "milliseconds": milliseconds}
-            self.send(reply, [found[name].astype("<f8").tobytes() for name in ANSWERS])
+    def _names(self) -> list[str]:
+        return [name for models in self.models.values() for _, name in models]
+
+    @staticmethod
+    def _compute(content: dict[str, Any], arrays: list[np.ndarray]) -> list[np.ndarray]:
+        inputs, values = arrays
+        ys = values.reshape(content["prompts"], -1)
+        xs = inputs.reshape(*ys.shape, -1)
+        found = answers(content["model"], content["bayes"], content["weight"], xs, ys)
+        return [found[name] for name in ANSWERS]
 
     def still(self) -> HTML:
         """The first view as a still figure, to be displayed before the widget: it needs no script.

@@ -62,36 +62,62 @@ function curvePath(xs, ys, reach, top) {
   return path;
 }
 
-/** A labelled slider with its value; `band` shades the part of the track that pretraining covered. */
-function slider({ label, min, max, step, value, band, text, spoken, oninput }) {
+/** A labelled slider with its value.
+
+    `band` shades parts of the track: [low, high], or a list of such, of which those with a third entry, [low, high, true], are
+    faint. `values`, instead of min, max and step, are the numbers that the slider takes, placed by their logarithm. */
+function slider({ label, min, max, step, values, value, band, text, spoken, oninput }) {
   const id = fresh('slider');
+  const place = values ? Math.log : Number; // of a number on the track
+  const [low, high] = values ? [place(values[0]), place(values.at(-1))] : [min, max];
   const output = h('output', { for: id });
-  const input = h('input', { id, type: 'range', min, max, step, value });
+  const input = h('input', { id, type: 'range', min: low, max: high, step: values ? 'any' : step });
+  let number = value;
+  const share = (at) => (place(at) - low) / (high - low);
   const show = () => {
-    const number = Number(input.value);
     output.textContent = minus(text(number));
     input.setAttribute('aria-valuetext', (spoken ?? text)(number));
-    input.style.setProperty('--at', (number - min) / (max - min));
+    input.style.setProperty('--at', share(number));
   };
-  input.addEventListener('input', () => {
+  const index = (at) => values.reduce((best, one, k) => (Math.abs(place(one) - at) < Math.abs(place(values[best]) - at) ? k : best), 0);
+  const take = (next) => {
+    number = next;
     show();
-    oninput(Number(input.value));
-  });
+    oninput(number);
+  };
+  input.addEventListener('input', () => take(values ? values[index(Number(input.value))] : Number(input.value)));
   const root = h('div', { class: 'icl-slider' }, h('label', { for: id }, ...label), output, input);
-  if (band) {
-    root.classList.add('has-band');
-    input.style.setProperty('--band-low', (band[0] - min) / (max - min));
-    input.style.setProperty('--band-high', (band[1] - min) / (max - min));
-  }
-  show();
-  return {
+  const self = {
     root,
     input,
-    set(number) {
-      input.value = number;
+    set(next) {
+      input.value = place(next);
+      number = values ? next : Number(input.value);
       show();
     },
+    /** Shade other parts of the track. */
+    shade(bands) {
+      const list = typeof bands[0] === 'number' ? [bands] : bands;
+      const at = (number) => `calc(var(--thumb) / 2 + (100% - var(--thumb)) * ${clamp(share(number), 0, 1)})`;
+      const stops = list.map(([from, to, faint]) => `transparent ${at(from)}, var(--${faint ? 'faint' : 'shade'}) ${at(from)} ${at(to)}, transparent ${at(to)}`);
+      root.classList.add('has-band');
+      input.style.setProperty('--bands', `linear-gradient(to right, ${stops.join(', ')})`);
+    },
   };
+  if (values) {
+    // Keys go from number to number; left to the browser, they would go by steps of the logarithm.
+    const moves = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10, Home: -Infinity, End: Infinity };
+    input.addEventListener('keydown', (event) => {
+      if (!(event.key in moves) || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.preventDefault();
+      const next = values[clamp(index(place(number)) + moves[event.key], 0, values.length - 1)];
+      input.value = place(next);
+      take(next);
+    });
+  }
+  if (band) self.shade(band);
+  self.set(value);
+  return self;
 }
 
 /** Does this page belong to the built book? Then it has no kernel, and its address may carry a view. */
@@ -131,6 +157,18 @@ function readNumber(text, low, high, step) {
   const value = text?.trim() ? Number(text) : NaN;
   return value >= low && value <= high ? snap(value, step) : undefined;
 }
+
+/** Takes into `state` what an address gives, key by key, and notes what could not be read. */
+function viewReader(given, state) {
+  const unread = [];
+  const take = (key, name, value) => {
+    if (!(key in given)) return;
+    if (value === undefined) unread.push(key);
+    else state[name] = value;
+  };
+  return { take, unread };
+}
+const unreadWords = (unread) => `This link could not be read in full (${unread.join(', ')}); the rest of its view is shown.`;
 
 async function copyLink(say) {
   try {

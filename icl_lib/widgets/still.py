@@ -19,64 +19,59 @@ REACH = 3.0
 SELECTION_FLOOR, SELECTION_CEILING = 1e-4, 5.0
 """The error axis of the selection explorer, as in selection.js."""
 
-COMPUTED = ("transformer", "mixture", "oracle")
-"""The explorer's lines beside the truth."""
-
-_NAMES = {
-    "truth": ("Truth", "the function f"),
-    "transformer": ("Transformer", ""),
-    "mixture": ("Exact Bayes", "prior: line or sine"),
-    "oracle": ("Oracle", "knows the blend"),
-}
-_DRAWN = ("oracle", "truth", "mixture", "transformer")  # from the lowest to the uppermost
 _BOX = 'viewBox="0 0 600 400" preserveAspectRatio="none" width="100%" height="100%"'
 _THUMB_TOP = 3.0
 
 Curve = tuple[np.ndarray, np.ndarray]
 
 
-def explorer_still(
+def curves_still(
     *,
     css: str,
-    compact: bool,
+    kind: str,
+    reach: float,
     top: float,
+    names: Mapping[str, tuple[str, str]],
+    looks: Mapping[str, str],
     lines: Mapping[str, Curve],
     points: Curve,
     errors: Mapping[str, float],
     zero: float,
     said: str,
-    model: str,
 ) -> HTML:
-    """The explorer's plot and legend.
+    """An explorer's plot of curves, and its legend.
 
     Args:
         css: the widget's style sheet.
-        compact: whether the widget that will follow is compact, and needs less room.
-        top: the plot shows y in [-top, top].
-        lines: truth, transformer, mixture and oracle, each as (xs, ys).
+        kind: a class of the figure, by which that style sheet knows how much room the widget will take.
+        reach: the plot shows x in [-reach, reach],
+        top: and y in [-top, top].
+        names: for each line what the legend calls it and says of it, in the legend's order.
+        looks: for each line its look in the style sheet, from the lowest line to the uppermost.
+        lines: the lines, each as (xs, ys).
         points: the in-context examples, as (xs, ys).
         errors: of all lines but the truth.
         zero: the error of predicting 0.
         said: the function in words.
-        model: name of the transformer.
     """
-    numbers = ", ".join(f"{_NAMES[name][0]} {_pretty(errors[name])}" for name in COMPUTED)
+    numbers = ", ".join(f"{names[name][0]} {_pretty(error)}" for name, error in errors.items())
     alt = (
-        f"Curves over x from -3 to 3 of {said}, with {len(points[0])} in-context examples. "
+        f"Curves over x from -{reach:g} to {reach:g} of {said}, with {len(points[0])} in-context examples. "
         f"Mean squared errors: {numbers}, always 0 {_pretty(zero)}."
     )
-    fine = np.linspace(-REACH, REACH, 385)
-    hill = _path(fine, -1 + 0.24 * np.exp(-(fine**2) / 2), 1).replace("M", "L")
+    fine = np.linspace(-reach, reach, 385)
+    hill = _path(fine, -1 + 0.24 * np.exp(-(fine**2) / 2), 1, reach).replace("M", "L")
     paths = "".join(
-        f'<path class="icl-line icl-{name}" d="{_path(*lines[name], top)}"/>' for name in _DRAWN
+        f'<path class="icl-line icl-{look}" d="{_path(*lines[name], top, reach)}"/>'
+        for name, look in looks.items()
     )
-    grid, names = _grid(top)
+    grid, values = _grid(top, reach)
     plot = (
         f'<svg class="icl-plot" role="img" aria-label="{escape(alt)}">'
         f'<svg {_BOX}><path class="icl-density" d="M0 400{hill}L600 400Z"/></svg>'
-        f"{grid}<svg {_BOX}>{paths}</svg>{names}{_dots(*points, top, 4.5)}</svg>"
+        f"{grid}<svg {_BOX}>{paths}</svg>{values}{_dots(*points, top, 4.5, reach)}</svg>"
     )
-    rows = "".join(_row(name, model, errors.get(name)) for name in _NAMES)
+    rows = "".join(_row(*names[name], looks[name], errors.get(name)) for name in names)
     legend = (
         f'<table class="icl-legend" style="--ignorance: {_place(zero):.4f}">'
         "<caption>Mean squared error, <i>x</i> ~ N(0, 1)</caption>"
@@ -84,7 +79,7 @@ def explorer_still(
         f"</span></th><td>{escape(_pretty(zero))}</td></tr></tbody></table>"
     )
     return HTML(
-        f'<figure class="icl-still icl-widget icl-explorer{" is-compact" if compact else ""}"><style>{css}</style>'
+        f'<figure class="icl-still icl-widget icl-explorer{" " if kind else ""}{kind}"><style>{css}</style>'
         f'<div class="icl-body"><div class="icl-left">{plot}</div><div class="icl-right">{legend}</div></div>'
         "<noscript><p>The sliders need scripts; without them the figure stays as it is.</p></noscript></figure>"
     )
@@ -194,30 +189,33 @@ def selection_still(
     )
 
 
-def _dots(xs: np.ndarray, ys: np.ndarray, top: float, radius: float) -> str:
+def _dots(xs: np.ndarray, ys: np.ndarray, top: float, radius: float, reach: float = REACH) -> str:
     return "".join(
-        f'<circle class="icl-dot" r="{radius}" cx="{(x / REACH + 1) * 50:.2f}%" cy="{(1 - y / top) * 50:.2f}%"/>'
+        f'<circle class="icl-dot" r="{radius}" cx="{(x / reach + 1) * 50:.2f}%" cy="{(1 - y / top) * 50:.2f}%"/>'
         for x, y in zip(xs, ys, strict=True)
     )
 
 
-def _path(xs: np.ndarray, ys: np.ndarray, top: float) -> str:
+def _path(xs: np.ndarray, ys: np.ndarray, top: float, reach: float = REACH) -> str:
     """As curvePath in shared.js."""
-    left, down = (xs / REACH + 1) * 300, (1 - np.clip(ys / top, -20, 20)) * 200
+    left, down = (xs / reach + 1) * 300, (1 - np.clip(ys / top, -20, 20)) * 200
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in zip(left, down, strict=True))
 
 
-def _grid(top: float) -> tuple[str, str]:
-    """As drawGrid in explorer.js: what lies below the lines, and the names of values above them."""
-    step = 1 if top <= 3 else 2 if top <= 6 else 4
+def _multiples(limit: float, step: int) -> range:
+    most = int((limit - 0.01) // step) * step
+    return range(-most, most + 1, step)
+
+
+def _grid(top: float, reach: float) -> tuple[str, str]:
+    """As drawGrid in plot.js: what lies below the lines, and the names of values above them."""
     marks, names = [], []
-    for x in (-2, -1, 0, 1, 2):
-        at = (x / REACH + 1) * 50
+    for x in _multiples(reach, 1 if reach <= 4 else 2 if reach <= 6 else 3):
+        at = (x / reach + 1) * 50
         marks.append(f'<line x1="{at:.3f}%" x2="{at:.3f}%" y1="0" y2="100%"/>')
         marks.append(f'<text x="{at:.3f}%" y="100%" dy="-6">{_minus(x)}</text>')
     marks.append('<text x="100%" y="100%" dx="-12" dy="-6" font-style="italic">x</text>')
-    most = int((top - 0.01) // step) * step
-    for y in range(-most, most + 1, step):
+    for y in _multiples(top, 1 if top <= 3 else 2 if top <= 6 else 4):
         at = (1 - y / top) * 50
         marks.append(f'<line x1="0" x2="100%" y1="{at:.3f}%" y2="{at:.3f}%"/>')
         names.append(f'<text x="6" y="{at:.3f}%" dy="-4">{_minus(y)}</text>')
@@ -227,20 +225,17 @@ def _grid(top: float) -> tuple[str, str]:
     )
 
 
-def _row(name: str, model: str, error: float | None) -> str:
-    label, note = _NAMES[name]
-    sample = f'<svg class="icl-sample" aria-hidden="true"><path class="icl-line icl-{name}" d="M1 4H23"/></svg>'
+def _row(label: str, note: str, look: str, error: float | None) -> str:
+    sample = f'<svg class="icl-sample" aria-hidden="true"><path class="icl-line icl-{look}" d="M1 4H23"/></svg>'
     value = ""
     if error is not None:
-        bar = f'<div class="icl-bar icl-{name}" style="--share: {_place(error):.4f}"></div>'
+        bar = f'<div class="icl-bar icl-{look}" style="--share: {_place(error):.4f}"></div>'
         value = f'{escape(_pretty(error))}<div class="icl-track">{bar}</div>'
-    head = (
-        f"<label>{sample}<span>{label}<small>{escape(note or _model(model))}</small></span></label>"
-    )
+    head = f"<label>{sample}<span>{label}<small>{escape(note)}</small></span></label>"
     return f'<tr><th scope="row">{head}</th><td>{value}</td></tr>'
 
 
-def _model(name: str) -> str:
+def model_label(name: str) -> str:
     """As modelLabel in explorer.js."""
     *classes, size = name.split("-")
     return f"{classes[0].replace('+', ' + ')}{'' if '+' in classes[0] else ' only'}, {size}"

@@ -1,0 +1,284 @@
+"""The frequency explorer: a sine whose frequency runs through a model's training band and out of it, answered live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import pi
+from typing import Any
+
+import anywidget
+import numpy as np
+import torch
+import traitlets
+from IPython.display import HTML
+from jaxtyping import Float
+
+from icl_lib import browser
+from icl_lib.samplers import Sinusoid
+from icl_lib.widgets.kernel import serve, within
+from icl_lib.widgets.plot import as_prompt, draw_inputs, mean_square, top_of
+from icl_lib.widgets.source import source
+from icl_lib.widgets.still import REACH, curves_still
+
+WHOLE = next(c for c in browser.RIGHT_BAND.classes if isinstance(c, Sinusoid))
+"""The band of every frequency that can be asked for."""
+
+INTERVALS = 256
+"""Into how many the plot is cut by the queries, as in frequency.js: 13 queries to a period of the fastest sine."""
+
+RANGES: dict[str, tuple[float, float]] = {
+    "frequency": (WHOLE.low, WHOLE.high),
+    "amplitude": (0.0, 10.0),
+    "phase": (-1.0, 1.0),
+    "scale": (0.33, 3.0),
+    "n_examples": (0, 40),
+    "seed": (0, 2**32 - 1),
+}
+"""What the sliders reach, as in frequency.js."""
+
+COMPUTED = ("transformer", "mixture", "right")
+"""The lines beside the truth."""
+
+RARE = 0.05
+"""A band that a smaller share of the prompts comes from is shaded faintly."""
+
+_WORDS = {
+    "line+sine-0.5": "narrow band",
+    "line+gapped-0.5": "band with a gap",
+    "line+wide-0.5": "wide band",
+    "fast+line+sine-0.01": "rare fast sines",
+    "sine": "sines only",
+}
+
+
+def describe(model: str) -> dict[str, Any]:
+    """What the explorer says of a model and shades for it, read off the function class that it was pretrained on.
+
+    Returns:
+        `name`; `prior`, the name of the exact posterior with its training prior; `word`, a short name, and `label`,
+        which adds the bands; `covered`, the bands in words; `bands`, for each [low, high, rare] in radians per unit;
+        `classes`, [name, look] of each component, in the order of that posterior's probabilities.
+
+    Raises:
+        ValueError: a model whose bands are not told apart here.
+    """
+    if model not in browser.BAND_MODELS:
+        raise ValueError(
+            f"the bands of {', '.join(browser.BAND_MODELS)} are told apart here, got {model!r}"
+        )
+    prior = browser.prior_of(model)
+    components = browser.bayes_bands(prior).components
+    sines = sorted(
+        ((share, sine) for share, sine in components if isinstance(sine, Sinusoid)),
+        key=lambda part: part[1].low,
+    )
+    usual = [f"{sine.low:g} to {sine.high:g}" for share, sine in sines if share >= RARE]
+    rare = [
+        f", and {share:.0%} of prompts at {sine.low:g} to {sine.high:g}"
+        for share, sine in sines
+        if share < RARE
+    ]
+    covered = " and ".join(usual) + "".join(rare)
+    size = model.rsplit("-", 1)[1]
+    word = _WORDS[prior] + ("" if size == "tiny" else f", {size}")
+    return {
+        "name": model,
+        "prior": prior,
+        "word": word,
+        "label": f"{word}: {covered}",
+        "covered": covered,
+        "bands": [[sine.low, sine.high, share < RARE] for share, sine in sines],
+        "classes": [
+            [f"{basic.low:g} to {basic.high:g}", "sine"]
+            if isinstance(basic, Sinusoid)
+            else ["line", "line"]
+            for _, basic in components
+        ],
+    }
+
+
+def queries(scale: float) -> Float[np.ndarray, " queries"]:
+    """Where the lines are computed when the examples' inputs are x ~ N(0, scale^2)."""
+    reach = REACH * max(1.0, scale)
+    return np.linspace(-reach, reach, INTERVALS + 1)
+
+
+@torch.no_grad()
+def answers(
+    model: str,
+    bayes: str,
+    right: str,
+    xs: Float[np.ndarray, " examples"],
+    ys: Float[np.ndarray, " examples"],
+    queries: Float[np.ndarray, " queries"],
+) -> dict[str, np.ndarray]:
+    """Compute every line of the explorer, with the modules that are exported to the browser.
+
+    Args:
+        model: name of the transformer.
+        bayes: name of the prior that it was pretrained with, in `browser.BAND_BAYES`.
+        right: name of a prior whose band holds the frequency; on the page `browser.RIGHT`.
+        xs: inputs of the examples, shape (n,).
+        ys: their values, shape (n,).
+        queries: where to predict, shape (Q,).
+
+    Returns:
+        `transformer`, `mixture` (exact Bayes with `bayes`) and `right`, shape (Q,), and `probability` of each
+        component of `bayes`, shape (K,); float64.
+
+    Raises:
+        ValueError: an unknown model or prior.
+    """
+    exact = as_prompt(xs, ys, queries)
+    mixture, probability = browser.bayes_bands(bayes)(*exact)
+    lines = {
+        "transformer": browser.transformer_curve(model)(*(values.float() for values in exact)),
+        "mixture": mixture,
+        "right": browser.bayes_bands(right)(*exact)[0],
+        "probability": probability,
+    }
+    return {name: values[0].double().numpy() for name, values in lines.items()}
+
+
+class FrequencyExplorer(anywidget.AnyWidget):
+    """f(x) = amplitude * sin(frequency * x + phase): a transformer and exact Bayes, in and out of the training band.
+
+    Traits set the first view; set later, they move the reader's view to theirs. The reader's own moves stay in the
+    front end, where the page's address keeps them.
+
+    Args:
+        frequency: radians per unit of x, in [0.1, 20].
+        amplitude: in [0, 10]; pretraining's is about 1.4 (two coefficients from N(0, 1)).
+        phase: in units of pi, in [-1, 1].
+        scale: of the examples' inputs, x ~ N(0, scale^2), in [0.33, 3]; pretraining's is 1.
+        n_examples: in-context examples, 0 to 40.
+        seed: of the inputs, in [0, 2**32).
+        model: the transformer shown first, one of `models`.
+        models: names of the transformers that the reader can choose, among `browser.BAND_MODELS`.
+        strip: for each model whose error against frequency is drawn {"frequencies": (F,) in radians per unit,
+            increasing, "n_examples": (N,) in 0 to 40, increasing, and for each of transformer, mixture and right
+            (Bayes with `browser.RIGHT_BAND`) the mean squared error, (N, F)}; the others' strip is empty.
+        key: prefix of the view's keys in the address; needed where a page has several of these.
+
+    Raises:
+        ValueError: a number outside its range; a `model` that is not among `models`; a model whose bands are not told
+            apart; a `strip` of another shape, with numbers that are no errors, or for a model that is not offered.
+    """
+
+    _esm = source("shared.js", "plot.js", "frequency.js")
+    _css = source("shared.css", "plot.css", "frequency.css")
+
+    frequency = traitlets.Float(2.5).tag(sync=True)
+    amplitude = traitlets.Float(1.5).tag(sync=True)
+    phase = traitlets.Float(0.0).tag(sync=True)
+    scale = traitlets.Float(1.0).tag(sync=True)
+    n_examples = traitlets.Int(20).tag(sync=True)
+    seed = traitlets.Int(1).tag(sync=True)
+    models = traitlets.List(traitlets.Unicode(), list(browser.BAND_MODELS[:4])).tag(sync=True)
+    model = traitlets.Unicode(browser.BAND_MODELS[0]).tag(sync=True)
+    strip = traitlets.Dict().tag(sync=True)
+    about = traitlets.List(
+        traitlets.Dict(), help="what `describe` says of each model", read_only=True
+    ).tag(sync=True)
+    right = traitlets.Unicode(browser.RIGHT, read_only=True).tag(sync=True)
+    whole = traitlets.List([WHOLE.low, WHOLE.high], read_only=True).tag(sync=True)
+    key = traitlets.Unicode("").tag(sync=True)
+    first = traitlets.Dict(help="the numbers of the first view, from `still`").tag(sync=True)
+
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**traits)
+        if self.model not in self.models:
+            raise ValueError(f"model must be one of models {self.models}, got {self.model!r}")
+        self.set_trait("about", [describe(name) for name in self.models])
+        serve(self, "band", lambda: self.models, self._compute)
+
+    _in_range = within(RANGES)
+
+    @traitlets.validate("strip")
+    def _is_strip(self, proposal: Any) -> dict[str, Any]:
+        unknown = set(proposal["value"]) - set(self.models)
+        if unknown:
+            raise ValueError(
+                f"strip has curves of {', '.join(sorted(unknown))}; models are {self.models}"
+            )
+        return {name: _curves(name, curves) for name, curves in proposal["value"].items()}
+
+    @staticmethod
+    def _compute(content: dict[str, Any], arrays: list[np.ndarray]) -> list[np.ndarray]:
+        lines = answers(content["model"], content["bayes"], content["right"], *arrays)
+        return [lines[name] for name in (*COMPUTED, "probability")]
+
+    def truth(self, xs: np.ndarray) -> np.ndarray:
+        """The function of the first view at `xs`."""
+        return self.amplitude * np.sin(self.frequency * xs + self.phase * pi)
+
+    def still(self) -> HTML:
+        """The first view as a still figure, to be displayed before the widget: it needs no script.
+
+        The live picture takes its place, of the same size and with the same lines. Its numbers go into the widget's
+        legend.
+        """
+        about = describe(self.model)
+        xs = np.array([round(self.scale * x, 6) for x in draw_inputs(self.seed, self.n_examples)])
+        at = queries(self.scale)
+        ys, truth = self.truth(xs), self.truth(at)
+        lines = answers(self.model, about["prior"], self.right, xs, ys, at)
+        errors = {name: mean_square(at, lines[name] - truth) for name in COMPUTED}
+        self.first = {"errors": errors, "probability": lines["probability"].tolist()}
+        fine = np.linspace(at[0], at[-1], 769)
+        return curves_still(
+            css=self._css,
+            kind="icl-frequency",
+            reach=at[-1],
+            top=top_of(self.amplitude),
+            names={
+                "truth": ("Truth", "the sine f"),
+                "transformer": ("Transformer", about["word"]),
+                "mixture": ("Exact Bayes", "its training prior"),
+                "right": ("Bayes, right band", f"prior: {WHOLE.low:g} to {WHOLE.high:g}"),
+            },
+            looks={
+                "right": "oracle",
+                "truth": "truth",
+                "mixture": "mixture",
+                "transformer": "transformer",
+            },
+            lines={"truth": (fine, self.truth(fine))}
+            | {name: (at, lines[name]) for name in COMPUTED},
+            points=(xs, ys),
+            errors=errors,
+            zero=mean_square(at, truth),
+            said=f"a sine of {self.frequency:g} radians per unit and a transformer trained on {about['covered']}",
+        )
+
+
+def _curves(model: str, curves: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """A model's part of `strip` as plain numbers; ValueError where it cannot be drawn."""
+    wanted = {"frequencies", "n_examples", *COMPUTED}
+    if set(curves) != wanted:
+        raise ValueError(
+            f"strip[{model!r}] must have {', '.join(sorted(wanted))}, got {', '.join(sorted(curves))}"
+        )
+    found = {name: np.asarray(values, dtype=float) for name, values in curves.items()}
+    frequencies, counts = found["frequencies"], found["n_examples"]
+    for name, axis, fits, words in (
+        ("frequencies", frequencies, frequencies > 0, "positive"),
+        ("n_examples", counts, (counts >= 0) & (counts <= RANGES["n_examples"][1]), "in 0 to 40"),
+    ):
+        if axis.ndim != 1 or len(axis) < 1 or not fits.all() or not (np.diff(axis) > 0).all():
+            raise ValueError(
+                f"strip[{model!r}][{name!r}] must be increasing and {words}, got {curves[name]}"
+            )
+    shape = (len(found["n_examples"]), len(found["frequencies"]))
+    for name in COMPUTED:
+        errors = found[name]
+        if errors.shape != shape:
+            raise ValueError(
+                f"strip[{model!r}][{name!r}] must have a row for each of n_examples and a column for each frequency, "
+                f"{shape}, got {errors.shape}"
+            )
+        if not (np.isfinite(errors).all() and (errors >= 0).all()):
+            raise ValueError(
+                f"strip[{model!r}][{name!r}] must be finite and not negative, got {errors.min():g} to {errors.max():g}"
+            )
+    return {name: values.tolist() for name, values in found.items()}
