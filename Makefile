@@ -94,7 +94,10 @@ $(SITE)/.built: $(PAGES) $(RUNTIME) $(GRAPHS) $(ASSETS) _build/.library
 
 # --- what must hold --------------------------------------------------------------------------------------------------
 
-test: lint types unit notebooks browser
+# The notebooks run twice, as they are and in the site: side by side, on two cores.
+test: lint types unit
+	$(MAKE) --jobs=2 --output-sync=target notebooks site
+	$(MAKE) browser
 
 lint: $(ENVIRONMENT)
 	$(BIN)/ruff check .
@@ -110,7 +113,7 @@ notebooks: $(ENVIRONMENT)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=600 -n 2 notebooks
 
 browser: site chromium
-	$(BIN)/python -m pytest tests/browser
+	$(BIN)/python -m pytest tests/browser -n 2 --dist loadfile
 
 chromium:
 	@command -v chromium >/dev/null || { \

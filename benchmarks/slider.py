@@ -1,7 +1,8 @@
 """A slider's move to its picture on the built page, and what the page loads: in headless Chromium, one thread.
 
 The clock starts at the time stamp of the browser's own input event (a key pressed on the focused slider) and stops when
-all four lines and their errors are in the document and laid out. With the picture comes the next frame of the screen.
+all lines and their errors are in the document and laid out. With the picture comes the next frame of the screen. The
+explorer of selection draws as results come in: there the first picture is timed, and that of the whole batch.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from book.serve import make_server
 
 SITE = Path(__file__).parents[1] / "_build" / "html"
 CHAPTER = "notebooks/convex_combinations.html"
+FREQUENCY = "notebooks/frequency_extrapolation.html"
+SELECTION = "notebooks/model_selection.html"
 MOVES = 60
+BATCHES, WARM_UP_BATCHES = 24, 6
 WARM_UP = 20  # the browser compiles what runs often a second time, better
 
 _WATCH = """() => {
@@ -56,13 +60,12 @@ def _open(browser: Browser, url: str) -> tuple[Page, dict[str, int]]:
     return page, sizes
 
 
-def _latency(browser: Browser, url: str, model: str, n_examples: int) -> dict[str, list[float]]:
+def _latency(browser: Browser, url: str, page_and_view: str, slider: str) -> dict[str, list[float]]:
     """Milliseconds from each of MOVES key presses to the lines drawn, and to the frame painted."""
     page, _ = _open(browser, url)
-    view = f"?a=0.2&n={n_examples}&model={model.replace('+', '%2B')}"
-    page.goto(url + CHAPTER + view)
+    page.goto(url + page_and_view)
     page.wait_for_selector("[data-stage=live]")
-    page.get_by_role("slider", name="Combination weight").focus()
+    page.get_by_role("slider", name=slider).first.focus()
     page.evaluate(_WATCH)
     for move in range(WARM_UP + MOVES):
         page.keyboard.press("ArrowRight")
@@ -76,6 +79,51 @@ def _quantile(times: list[float]) -> float:
     return statistics.quantiles(times, n=10)[-1]
 
 
+_WATCH_BATCH = """() => {
+  window.times = [];
+  const el = document.querySelector('[data-stage]');
+  let moved = 0;
+  let first = null;
+  el.addEventListener('input', (event) => { moved = event.timeStamp; first = null; }, true);
+  el.addEventListener('icl-drawn', ({ detail }) => {
+    el.getBoundingClientRect();
+    const now = performance.now() - moved;
+    first ??= now;
+    if (detail.prompts === 64) window.times.push([first, now]);
+  });
+}"""
+
+
+def _selection(browser: Browser, url: str) -> list[dict[str, Any]]:
+    """The explorer of selection: from a move to its first picture, and to that of all 64 prompts."""
+    found = []
+    for size in ("tiny", "slim"):
+        page, _ = _open(browser, url)
+        page.goto(f"{url}{SELECTION}?size={size}")
+        page.wait_for_selector("[data-stage=live]")
+        page.get_by_role("slider", name="Nonzero").first.focus()
+        page.evaluate(_WATCH_BATCH)
+        for move in range(BATCHES):
+            page.keyboard.press("ArrowRight" if move % 2 == 0 else "ArrowLeft")
+            page.wait_for_function(f"window.times.length > {move}")
+        first, whole = zip(*page.evaluate("window.times")[WARM_UP_BATCHES:], strict=True)
+        page.close()
+        for what, times, limit in (
+            ("first picture", first, "100 ms"),
+            ("all 64 prompts", whole, "1 s"),
+        ):
+            found.append(
+                {
+                    "what": f"explorer of selection, a move to its {what}, {size}",
+                    "reference": limit,
+                    "reach": "median under",
+                    "measured": f"{statistics.median(times):.0f} ms",
+                    "detail": f"90% quantile {_quantile(list(times)):.0f} ms; 41 prefixes of each prompt, d = 20",
+                }
+            )
+    return found
+
+
 def rows() -> list[dict[str, Any]]:
     """Latency for both sizes, and the weights of page and runtime."""
     server = make_server(SITE)
@@ -86,12 +134,22 @@ def rows() -> list[dict[str, Any]]:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        for size, limit in (("tiny", 16), ("small", 33)):
-            few, many = (_latency(browser, url, f"line+sine-0.5-{size}", n) for n in (20, 40))
+        for chapter, view, slider, what, size, limit in (
+            (CHAPTER, "a=0.2", "Combination weight", "", "tiny", 16),
+            (CHAPTER, "a=0.2", "Combination weight", "", "small", 33),
+            (FREQUENCY, "freq=3", "Frequency", "frequency explorer, ", "tiny", 33),
+            (FREQUENCY, "freq=3", "Frequency", "frequency explorer, ", "small", 66),
+        ):
+            few, many = (
+                _latency(
+                    browser, url, f"{chapter}?{view}&n={n}&model=line%2Bsine-0.5-{size}", slider
+                )
+                for n in (20, 40)
+            )
             median = statistics.median
             found.append(
                 {
-                    "what": f"a slider's move to its picture, {size}, all lines",
+                    "what": f"a slider's move to its picture, {what}{size}, all lines",
                     "reference": f"{limit} ms",
                     "reach": "median under",
                     "measured": f"{median(few['drawn']):.1f} ms",
@@ -100,6 +158,7 @@ def rows() -> list[dict[str, Any]]:
                     f"40 examples: {median(many['drawn']):.1f} ms",
                 }
             )
+        found += _selection(browser, url)
         page, sizes = _open(browser, url)
         page.goto(url + CHAPTER, wait_until="networkidle")
         before = dict(sizes)
