@@ -1,6 +1,6 @@
 """A slider's move to its picture on the built page, and what the page loads: in headless Chromium, one thread.
 
-The clock starts at the time stamp of the browser's own input event (a key pressed on the focused slider) and stops when
+The clock starts at the time stamp of the browser's own event (a key pressed on the focused slider) and stops when
 all lines and their errors are in the document and laid out. With the picture comes the next frame of the screen. The
 explorer of selection draws as results come in: there the first picture is timed, and that of the whole batch.
 """
@@ -30,7 +30,7 @@ _WATCH = """() => {
   window.times = { drawn: [], painted: [] };
   const el = document.querySelector('[data-stage]');
   let moved = 0;
-  el.addEventListener('input', (event) => { moved = event.timeStamp; }, true);
+  el.addEventListener('keydown', (event) => { moved = event.timeStamp; }, true);
   el.addEventListener('icl-drawn', () => {
     const since = moved;
     el.getBoundingClientRect();
@@ -84,7 +84,7 @@ _WATCH_BATCH = """() => {
   const el = document.querySelector('[data-stage]');
   let moved = 0;
   let first = null;
-  el.addEventListener('input', (event) => { moved = event.timeStamp; first = null; }, true);
+  el.addEventListener('keydown', (event) => { moved = event.timeStamp; first = null; }, true);
   el.addEventListener('icl-drawn', ({ detail }) => {
     el.getBoundingClientRect();
     const now = performance.now() - moved;
