@@ -153,7 +153,7 @@ CLAIMS: dict[str, Claim] = {
             f"supported if every interval lies below {WORSE:g}; mixed if those lie below that compare it with the "
             "specialist, but not those that compare it with exact Bayes; not supported if one lies above that "
             "compares it with the specialist; else mixed. (Exact Bayes came into this rule after the first numbers, "
-            "which showed that a model may pass the rest of it by selecting nothing.)",
+            "which showed that a model may pass the rest of it by selecting nothing)",
             _each(("dense", "sparse"))
             + tuple(f"{_ABOVE}{name}" for name in _each(("dense", "sparse"))),
             _cheap_and_near,
@@ -196,7 +196,7 @@ CLAIMS: dict[str, Claim] = {
             "both pairs, and the rises of the balanced mixtures lie below; mixed if a rare class shows such a "
             "rise; else not supported. (At first the rule looked at dense and sparse alone; lines and sines came "
             "into it when they "
-            "showed what those did not.)",
+            "showed what those did not)",
             tuple(
                 f"{how} {kind}"
                 for how in ("rare", "balanced")
