@@ -96,7 +96,7 @@ $(SITE)/.built: $(PAGES) $(RUNTIME) $(GRAPHS) $(ASSETS) _build/.library
 
 # The notebooks run twice, as they are and in the site: side by side, on two cores.
 test: lint types unit
-	$(MAKE) --jobs=2 --output-sync=target notebooks site
+	$(MAKE) --jobs=2 --output-sync=line notebooks site
 	$(MAKE) browser
 
 lint: $(ENVIRONMENT)
