@@ -33,6 +33,7 @@ from tqdm.auto import tqdm
 from icl_lib import bayes
 from icl_lib._validate import check_count, check_fraction, check_not_negative, check_positive
 from icl_lib.model import INITIALISATIONS, Transformer, TransformerConfig
+from icl_lib.muon import Muon
 from icl_lib.samplers import (
     FunctionClass,
     check_seed,
@@ -277,12 +278,11 @@ def _optimisers(setting: Setting, model: Transformer) -> dict[str, torch.optim.O
     inside = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in inside]
     return {
-        "muon": torch.optim.Muon(
+        "muon": Muon(
             matrices,
             lr=setting.muon_rate,
-            momentum=0.95,
             weight_decay=setting.muon_decay,
-            adjust_lr_fn="match_rms_adamw",
+            dtype=torch.bfloat16 if matrices[0].is_cuda else torch.float32,
         ),
         "adamw": torch.optim.AdamW(rest, lr=setting.adamw_rate, weight_decay=0.0, fused=True),
     }
