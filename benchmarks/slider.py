@@ -10,13 +10,18 @@ from __future__ import annotations
 import gzip
 import shutil
 import statistics
+import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
+from benchmarks.standin import REPLACED, stand_in, standard_curve
 from book.serve import make_server
+from icl_lib.widgets.explorer import QUERIES
 
 SITE = Path(__file__).parents[1] / "_build" / "html"
 CHAPTER = "notebooks/convex_combinations.html"
@@ -60,9 +65,16 @@ def _open(browser: Browser, url: str) -> tuple[Page, dict[str, int]]:
     return page, sizes
 
 
-def _latency(browser: Browser, url: str, page_and_view: str, slider: str) -> dict[str, list[float]]:
+def _latency(
+    browser: Browser,
+    url: str,
+    page_and_view: str,
+    slider: str,
+    prepare: Callable[[Page], None] = lambda page: None,
+) -> dict[str, list[float]]:
     """Milliseconds from each of MOVES key presses to the lines drawn, and to the frame painted."""
     page, _ = _open(browser, url)
+    prepare(page)
     page.goto(url + page_and_view)
     page.wait_for_selector("[data-stage=live]")
     page.get_by_role("slider", name=slider).first.focus()
@@ -94,10 +106,27 @@ _WATCH_BATCH = """() => {
 }"""
 
 
+def _standard(browser: Browser, url: str) -> dict[str, Any]:
+    """The paper's size in the explorer of combinations."""
+    view = f"{CHAPTER}?a=0.2&n=40&model={quote(REPLACED)}"
+    with tempfile.TemporaryDirectory() as folder:
+        _, graph = standard_curve(Path(folder))
+        times = _latency(
+            browser, url, view, "Combination weight", lambda page: stand_in(page, graph)
+        )
+    return {
+        "what": "a slider's move to its picture, standard with random weights, all lines",
+        "reference": "200 ms",
+        "reach": "median under",
+        "measured": f"{statistics.median(times['drawn']):.0f} ms",
+        "detail": f"40 examples, {len(QUERIES)} queries; 90% quantile {_quantile(times['drawn']):.0f} ms",
+    }
+
+
 def _selection(browser: Browser, url: str) -> list[dict[str, Any]]:
     """The explorer of selection: from a move to its first picture, and to that of all 64 prompts."""
     found = []
-    for size in ("tiny", "slim"):
+    for size in ("tiny", "slim", "short"):
         page, _ = _open(browser, url)
         page.goto(f"{url}{SELECTION}?size={size}")
         page.wait_for_selector("[data-stage=live]")
@@ -158,6 +187,7 @@ def rows() -> list[dict[str, Any]]:
                     f"40 examples: {median(many['drawn']):.1f} ms",
                 }
             )
+        found.append(_standard(browser, url))
         found += _selection(browser, url)
         page, sizes = _open(browser, url)
         page.goto(url + CHAPTER, wait_until="networkidle")

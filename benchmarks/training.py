@@ -24,7 +24,7 @@ from icl_lib.muon import Muon
 from icl_lib.training import Ramp, Run, Setting, train_steps
 
 POINTS = 41
-STEPS = {"tiny": 24, "slim": 16, "small": 8, "standard": 3}
+STEPS = {"tiny": 24, "slim": 16, "short": 12, "small": 8, "standard": 3}
 TARGET = 0.3
 """Error after 16 examples, mean over the two classes, which the recipes race to. Predicting zero scores 1."""
 GIVE_UP = 12

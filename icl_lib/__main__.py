@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
-from icl_lib import bayes, recipes, weights
+from icl_lib import bayes, recipes, speed, weights
 from icl_lib.evaluation import Predictor, excess_risk, learning_curves, squared_errors
 from icl_lib.model import Transformer
 from icl_lib.samplers import FunctionClass, Mixture
-from icl_lib.training import fit
+from icl_lib.training import CHECKPOINT, Run, fit, write_whole
 
 FAILED, INTERRUPTED = 1, 130  # argparse itself exits with 2 on bad usage
 _EXAMPLES = """examples:
@@ -86,6 +87,31 @@ def _list(_: argparse.Namespace) -> None:
     print(pd.DataFrame(rows).to_string(index=False))
 
 
+def _utilisation(run: Run, done: int, seconds: float, device: str) -> str:
+    """The share of a large matrix product's rate that the model's own arithmetic has reached since the step `done`."""
+    best = speed.matrix_product_rate(device)
+    reached = speed.training_flops(run.setting, done) / seconds
+    return (
+        f"{run.step - done} steps in {speed.duration(seconds)}: {reached / 1e12:.3g} TFLOP/s of the model's own, "
+        f"{reached / best:.0%} of a large matrix product's {best / 1e12:.3g}"
+    )
+
+
+def _measure(run: Run, name: str, out: Path, n_prompts: int) -> pd.DataFrame:
+    """Write the loss of each step, then the learning curves, as tables into `out`; returns the curves.
+
+    The model is left on the CPU and rounded to half precision, as it is on disk: what is measured is what is loaded.
+    """
+
+    def write(kind: str, table: pd.DataFrame) -> pd.DataFrame:
+        write_whole(out / f"{name}.{kind}.csv", partial(table.to_csv, index=False))
+        return table
+
+    write("losses", pd.DataFrame({"step": range(run.step), "loss": run.losses}))
+    run.model.cpu().half().float().eval()
+    return write("curves", _compare(run.model, run.setting.function_class, n_prompts, seed=0))
+
+
 def _train(options: argparse.Namespace) -> None:
     setting = recipes.RECIPES[options.name]
     folder = Path(options.folder or Path("runs") / options.name)
@@ -95,10 +121,24 @@ def _train(options: argparse.Namespace) -> None:
         f"{options.name}: {setting.steps} steps on {options.device}, checkpoints in {folder}",
         flush=True,
     )
-    run = fit(setting, folder, device=options.device, save_every=options.save_every)
-    # On disk the weights have half precision: what is measured is what will be loaded.
-    run.model.cpu().half().float().eval()
-    figures = _card_figures(_compare(run.model, setting.function_class, options.n_prompts, seed=0))
+    before = Run.resume(setting, folder)
+    if options.device == "cpu" and before.step < setting.steps:
+        print(f"from step {before.step}; timing some steps ...", flush=True)
+        left = speed.training_seconds(setting, before.step)
+        print(
+            f"about {speed.duration(left)} on this machine, CPU threads: {torch.get_num_threads()}",
+            flush=True,
+        )
+    try:
+        run = fit(setting, folder, device=options.device, save_every=options.save_every)
+    except KeyboardInterrupt:
+        if (folder / CHECKPOINT).exists():
+            print("interrupted; measuring what was reached", flush=True)
+            _measure(Run.resume(setting, folder), options.name, out, options.n_prompts)
+        raise
+    if run.step > before.step:
+        print(_utilisation(run, before.step, run.seconds - before.seconds, options.device))
+    figures = _card_figures(_measure(run, options.name, out, options.n_prompts))
     path = weights.save(
         run,
         options.name,

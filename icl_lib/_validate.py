@@ -98,7 +98,7 @@ def _check_alike(name: str, one: Tensor, other_name: str, other: Tensor) -> None
 
 def _check_finite(**values: Tensor) -> None:
     if torch.compiler.is_compiling():
-        return  # looking at values would break the graph; training's prompts are finite by construction
+        return  # looking at values would break the graph that is compiled or exported
     for name, value in values.items():
         bad = int((~torch.isfinite(value)).sum())
         if bad:

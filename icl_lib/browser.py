@@ -235,6 +235,12 @@ def _prefixes(dtype: torch.dtype, dim: int, n: int) -> tuple[dict[str, Any], tup
     return {"xs": {0: batch}, "ys": {0: batch}}, (xs, xs[..., 0])
 
 
+def export_curve(module: TransformerCurve, path: Path) -> dict[str, Any]:
+    """Export a model of one dimension to `path`, with its hash put into the name; returns name and size."""
+    to_onnx(module, _example(torch.float32, 1), ["xs", "ys", "queries"], ["mean"], path)
+    return _publish(path)
+
+
 def export_model(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Export the shipped model `name` into `folder`; returns its entry in the manifest.
 
@@ -244,16 +250,16 @@ def export_model(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(folder) / f"{name}.onnx"
     config = load(name).config
     if config.dim == 1:
-        inputs: tuple[Tensor, ...] = _example(torch.float32, 1)
-        to_onnx(transformer_curve(name), inputs, ["xs", "ys", "queries"], ["mean"], path)
+        entry = export_curve(transformer_curve(name), path)
     else:
         dynamic, inputs = _prefixes(torch.float32, config.dim, config.max_examples)
         to_onnx(transformer_prefixes(name), inputs, ["xs", "ys"], ["mean"], path, dynamic)
+        entry = _publish(path)
     size = next(
         (s for s, shape in SIZES.items() if shape == (config.layers, config.heads, config.width)),
         "other",
     )
-    return _publish(path) | {"size": size, "dim": config.dim, "max_examples": config.max_examples}
+    return entry | {"size": size, "dim": config.dim, "max_examples": config.max_examples}
 
 
 def export_bayes(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -278,12 +284,17 @@ def export_bands(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
     return _publish(path)
 
 
+def combination_models() -> list[str]:
+    """The shipped models of lines and sines in equal parts, by size."""
+    shipped = available()
+    return [name for name in (f"line+sine-0.5-{size}" for size in SIZES) if name in shipped]
+
+
 def page_models() -> list[str]:
     """The shipped models that the page's widgets offer."""
-    selection = r"(dense|sparse|dense\+sparse-[\d.]+)-(tiny|slim)"
-    combination = r"line\+sine-0\.5-(tiny|small)"
-    bands = "|".join(map(re.escape, BAND_MODELS))
-    pattern = re.compile(f"{selection}|{combination}|{bands}")
+    selection = r"(dense|sparse|dense\+sparse-[\d.]+)-(tiny|slim|short|standard)"
+    named = "|".join(map(re.escape, (*combination_models(), *BAND_MODELS)))
+    pattern = re.compile(f"{selection}|{named}")
     return [name for name in available() if pattern.fullmatch(name)]
 
 

@@ -1,8 +1,8 @@
 """Muon (Jordan et al., 2024): momentum, made orthogonal.
 
 `torch.optim.Muon` does the same matrix by matrix, in bfloat16. On a CPU without instructions for that type the
-optimiser then costs more than the model; on a GPU its hundreds of small products cost more in launches than in
-arithmetic. Here matrices of one shape are taken together, and the type is the caller's.
+optimiser then costs more than the model; on a GPU it launches hundreds of small products. Here matrices of one shape
+are taken together, and the type is the caller's.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ def orthogonalise(
 ) -> Float[Tensor, "count rows columns"]:
     """Bring the singular values of each matrix near to one: five quintic Newton-Schulz iterations.
 
-    Their coefficients are Jordan et al.'s, which rise steeply at zero and do not converge: a singular value
-    above 0.002 of the matrix's Frobenius norm ends between 0.68 and 1.21, a smaller one below. Zeros stay zeros.
+    Their coefficients are Jordan et al.'s, which rise steeply at zero and do not converge. In exact arithmetic a
+    singular value of 0.002 of the matrix's Frobenius norm or more ends between 0.68 and 1.21, a smaller one anywhere
+    below that. Zeros stay zeros.
 
     Args:
         matrices: (K, n, m).

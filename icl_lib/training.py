@@ -2,7 +2,7 @@
 
 Every step is a function of (setting, step, weights, optimiser state): the prompts come from `(seed, step)` and the
 learning rate from `step`. A checkpoint therefore needs no generator's state, and a run that is killed and resumed ends
-with the very weights of a run that was not, on the same machine with the same number of threads.
+with the very weights of a run that was not, on a CPU, on the same machine with the same number of threads.
 
 The orthogonalised momentum of Muon (Jordan et al., 2024) drives the matrices inside the blocks, AdamW everything else:
 on this problem that is worth more than a faster machine (the README's benchmarks give the figures).
@@ -16,6 +16,7 @@ import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn.functional import pad
 from tqdm.auto import tqdm
 
 from icl_lib import bayes
@@ -41,6 +43,7 @@ from icl_lib.samplers import (
     sample_prompts,
     training_seed,
 )
+from icl_lib.supervision import Probes, check_supervisable, coefficients
 
 CHECKPOINT = "checkpoint.safetensors"
 _REPORT_PROMPTS = 64
@@ -98,6 +101,7 @@ class Setting:
         decay: fraction of the run, at its end, over which the rates fall linearly to zero.
         clip: the gradient's largest norm, above zero; infinity to leave it as it is.
         initialisation: of the weights, see `Transformer`.
+        deep_supervision: weight of the second loss of `supervision`, for linear functions; none if zero.
         optimiser: "muon", or "adam" for Adam on everything at `adamw_rate`, as in Garg et al.
 
     Raises:
@@ -118,6 +122,7 @@ class Setting:
     decay: float = 0.6
     clip: float = 1.0
     initialisation: str = "paired"
+    deep_supervision: float = 0.0
     optimiser: str = "muon"
 
     def __post_init__(self) -> None:
@@ -145,9 +150,19 @@ class Setting:
         check_not_negative("muon_rate", self.muon_rate)
         check_not_negative("muon_decay", self.muon_decay)
         check_not_negative("adamw_rate", self.adamw_rate)
+        check_not_negative("deep_supervision", self.deep_supervision)
         check_fraction("decay", self.decay)
         if self.clip != math.inf:
             check_positive("clip", self.clip)
+        if self.deep_supervision:
+            check_supervisable(self.function_class, self.model)
+            # Points never grow fewer: they can fall short only where the dimension has just grown.
+            for step in range(0, self.steps, self.dims.every if self.dims else self.steps):
+                if self.points_at(step) < self.dim_at(step):
+                    raise ValueError(
+                        f"deep supervision needs as many points as dimensions, got {self.points_at(step)} points in "
+                        f"{self.dim_at(step)} dimensions at step {step}"
+                    )
         if self.initialisation not in INITIALISATIONS:
             raise ValueError(
                 f"initialisation must be one of {', '.join(INITIALISATIONS)}, got {self.initialisation!r}"
@@ -161,24 +176,31 @@ class Setting:
         fall = (self.steps - step) / max(1.0, self.decay * self.steps)
         return min(warm, fall, 1.0)
 
+    def dim_at(self, step: int) -> int:
+        """How many coordinates of the inputs are not zero at `step`."""
+        return self.model.dim if self.dims is None else self.dims.at(step)
+
+    def points_at(self, step: int) -> int:
+        """How many points a prompt of `step` has."""
+        return self.model.max_examples if self.examples is None else self.examples.at(step)
+
     def prompts(
         self, step: int, device: torch.device | str = "cpu"
     ) -> tuple[Float[Tensor, "batch examples dim"], Float[Tensor, "batch examples"]]:
         """The prompts of `step`: inputs (B, n, d) and values (B, n)."""
-        n_examples = self.model.max_examples if self.examples is None else self.examples.at(step)
-        dim = self.model.dim if self.dims is None else self.dims.at(step)
+        dim = self.dim_at(step)
         function_class = (
             self.function_class if dim == self.model.dim else self.function_class.at_dim(dim)
         )
         xs, ys, _ = sample_prompts(
             function_class,
             self.batch_size,
-            n_examples,
+            self.points_at(step),
             seed=training_seed(self.seed),
             step=step,
             device=device,
         )
-        return torch.nn.functional.pad(xs, (0, self.model.dim - dim)), ys
+        return pad(xs, (0, self.model.dim - dim)), ys
 
     def as_dict(self) -> dict[str, Any]:
         """The setting as plain values, for cards and checkpoints."""
@@ -187,26 +209,52 @@ class Setting:
 
 @dataclass
 class Run:
-    """A training run in progress: the model, its optimisers, the number of steps done, the loss of each."""
+    """A training run in progress: model, optimisers, probes of the second loss; steps done, their losses, seconds."""
 
     setting: Setting
     model: Transformer
     optimisers: dict[str, torch.optim.Optimizer]
+    probes: Probes | None = None
     step: int = 0
     losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
 
     @classmethod
     def start(cls, setting: Setting, device: torch.device | str = "cpu") -> Run:
         """A run before its first step; the initial weights are a function of the seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(setting.seed)
-            model = Transformer(setting.model, setting.initialisation)
-        model.to(device)
-        return cls(setting, model, _optimisers(setting, model))
+            model = Transformer(setting.model, setting.initialisation).to(device)
+            probes = Probes(setting.model).to(device) if setting.deep_supervision else None
+        run = cls(setting, model, {}, probes)
+        run.optimisers = _optimisers(run)
+        return run
+
+    @classmethod
+    def resume(
+        cls, setting: Setting, folder: str | os.PathLike[str], device: torch.device | str = "cpu"
+    ) -> Run:
+        """The run whose checkpoint lies in `folder`, or one before its first step if there is none.
+
+        Raises:
+            ValueError: the checkpoint belongs to another setting, or is damaged.
+        """
+        run = cls.start(setting, device)
+        path = Path(folder) / CHECKPOINT
+        if path.exists():
+            run.restore(path)
+        return run
+
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """What is trained: the model's parameters, and the probes'."""
+        return [*self.model.parameters(), *(self.probes.parameters() if self.probes else ())]
 
     def save(self, path: Path) -> None:
         """Write everything to `path`, whole or not at all."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        if self.probes is not None:
+            for name, value in self.probes.state_dict().items():
+                tensors[f"probes.{name}"] = value
         for kind, optimiser in self.optimisers.items():
             for index, state in optimiser.state_dict()["state"].items():
                 for name, value in state.items():
@@ -215,6 +263,7 @@ class Run:
         metadata = {
             "setting": json.dumps(self.setting.as_dict()),
             "step": str(self.step),
+            "seconds": str(self.seconds),
             "sha256": _digest(tensors),
         }
         write_whole(path, lambda part: save_file(tensors, part, metadata=metadata))
@@ -229,7 +278,9 @@ class Run:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata()
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-            there, step, digest = (metadata[key] for key in ("setting", "step", "sha256"))
+            there, step, seconds, digest = (
+                metadata[key] for key in ("setting", "step", "seconds", "sha256")
+            )
             there = json.loads(there)
         except Exception as error:
             raise ValueError(f"{path} is not a readable checkpoint: {error!r}") from error
@@ -243,6 +294,8 @@ class Run:
                 "give another folder or delete it to start again"
             )
         self.model.load_state_dict(_under("model.", tensors))
+        if self.probes is not None:
+            self.probes.load_state_dict(_under("probes.", tensors))
         for kind, optimiser in self.optimisers.items():
             state: dict[int, dict[str, Tensor]] = {}
             for name, value in _under(f"{kind}.", tensors).items():
@@ -251,6 +304,7 @@ class Run:
             optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
         self.step = int(step)
         self.losses = tensors["losses"].tolist()
+        self.seconds = float(seconds)
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:
@@ -270,13 +324,14 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _optimisers(setting: Setting, model: Transformer) -> dict[str, torch.optim.Optimizer]:
+def _optimisers(run: Run) -> dict[str, torch.optim.Optimizer]:
     """Muon on the blocks' matrices, AdamW, without weight decay, on the rest."""
+    setting, everything = run.setting, run.parameters()
     if setting.optimiser == "adam":
-        return {"adam": torch.optim.Adam(model.parameters(), lr=setting.adamw_rate, fused=True)}
-    matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
+        return {"adam": torch.optim.Adam(everything, lr=setting.adamw_rate, fused=True)}
+    matrices = [p for p in run.model.blocks.parameters() if p.ndim == 2]
     inside = {id(p) for p in matrices}
-    rest = [p for p in model.parameters() if id(p) not in inside]
+    rest = [p for p in everything if id(p) not in inside]
     return {
         "muon": Muon(
             matrices,
@@ -305,34 +360,40 @@ def train_steps(run: Run) -> Iterator[float]:
     On a GPU the step is compiled and its matrix products are in bfloat16. On a CPU neither pays at these sizes; there
     the batch is taken in slices of 16 prompts, whose activations stay in the cache.
     """
-    setting, model = run.setting, run.model
+    setting, model, probes = run.setting, run.model, run.probes
     device = next(model.parameters()).device
     on_gpu = device.type == "cuda"
     slice_size = setting.batch_size if on_gpu else 16
 
-    def squared_error(xs: Tensor, ys: Tensor) -> Tensor:
+    def errors(xs: Tensor, ys: Tensor, truth: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Squared errors, summed: of the predictions, and of what the probes read."""
         with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu):
-            predictions = model(xs, ys)
-        return (predictions.float() - ys).square().sum()
+            streams = model.streams(xs, ys)
+            predictions = model.predictions(streams[-1])
+            read = probes(streams, truth) if probes is not None else predictions.new_zeros(())
+        return (predictions.float() - ys).square().sum(), read.float()
 
     if on_gpu:
         # One graph for each size of the curriculum: left to itself, dynamo runs what comes after the eighth uncompiled.
         sizes = setting.model.max_examples * setting.model.dim
-        squared_error = torch.compile(  # type: ignore[call-overload]
-            squared_error, dynamic=False, recompile_limit=sizes
+        errors = torch.compile(  # type: ignore[call-overload]
+            errors, dynamic=False, recompile_limit=sizes
         )
     rates = {"muon": setting.muon_rate, "adamw": setting.adamw_rate, "adam": setting.adamw_rate}
     while run.step < setting.steps:
+        begin = time.perf_counter()
         xs, ys = setting.prompts(run.step, device)
+        truth = None
+        if probes is not None:
+            dim = setting.dim_at(run.step)
+            truth = pad(coefficients(xs[..., :dim], ys), (0, setting.model.dim - dim))
         loss = torch.zeros((), device=device)
         for part in range(0, len(xs), slice_size):
-            error = (
-                squared_error(xs[part : part + slice_size], ys[part : part + slice_size])
-                / ys.numel()
-            )
-            error.backward()
-            loss += error.detach()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), setting.clip)
+            rows = slice(part, part + slice_size)
+            error, read = errors(xs[rows], ys[rows], None if truth is None else truth[rows])
+            (error / ys.numel() + setting.deep_supervision * read / ys[:, 1:].numel()).backward()
+            loss += error.detach() / ys.numel()
+        norm = torch.nn.utils.clip_grad_norm_(run.parameters(), setting.clip)
         if not math.isfinite(loss.item() + norm.item()):  # before the weights are touched
             raise TrainingDiverged(f"loss {loss.item():g}, gradient norm {norm.item():g}")
         for name, optimiser in run.optimisers.items():
@@ -342,6 +403,7 @@ def train_steps(run: Run) -> Iterator[float]:
             optimiser.zero_grad()
         run.step += 1
         run.losses.append(loss.item())
+        run.seconds += time.perf_counter() - begin
         yield run.losses[-1]
 
 
@@ -382,7 +444,7 @@ def fit(
         folder: where the checkpoint is kept.
         device: where to train.
         save_every: steps between checkpoints; each is written whole or not at all. One is also written at the end
-            and on Ctrl-C.
+            and on Ctrl-C or SIGTERM.
         progress: show a progress bar with the loss, the excess over Bayes and the time left.
 
     Returns:
@@ -392,13 +454,11 @@ def fit(
         ValueError: the folder's checkpoint is damaged or of another setting; `save_every` is not a positive integer.
         TrainingDiverged: the loss is NaN, infinite or far above that of predicting zero; the message names the step and
             the last good checkpoint.
-        KeyboardInterrupt: passed on, after a checkpoint.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, after a checkpoint.
     """
     check_count("save_every", save_every)
     path = Path(folder) / CHECKPOINT
-    run = Run.start(setting, device)
-    if path.exists():
-        run.restore(path)
+    run = Run.resume(setting, folder, device)
     excess = _excess_meter(setting) if progress else None
     smooth = ignorance = setting.function_class.second_moment
     for loss in run.losses:
@@ -434,19 +494,23 @@ def fit(
 
 @contextmanager
 def _interrupt_after_step() -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C into a flag, so that no step is cut in half; a second Ctrl-C interrupts at once."""
+    """Turn Ctrl-C and SIGTERM into a flag, so that no step is cut in half; a second one stops at once."""
     pressed = False
 
     def press(number: int, frame: FrameType | None) -> None:
         nonlocal pressed
         pressed = True
-        signal.signal(signal.SIGINT, before)
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False  # only the main thread receives signals
         return
-    before = signal.signal(signal.SIGINT, press)
+    before = {number: signal.signal(number, press) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: pressed
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()

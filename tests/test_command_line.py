@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from icl_lib import DenseLinear, TransformerConfig, browser, load, recipes
@@ -33,6 +34,8 @@ def test_list_names_every_recipe(capsys):
 def test_train_then_evaluate(tmp_path, capsys):
     folder = str(tmp_path / "run")
     assert main(["--threads", "1", "train", "quick", "--folder", folder, "--n-prompts", "20"]) == 0
+    assert "of a large matrix product's" in capsys.readouterr().out
+    assert len(pd.read_csv(f"{folder}/quick.losses.csv")) == 6
     assert load("quick", folder).card["evaluation"]["curves"]["DenseLinear(dim=1)"]["40"]["mse"] > 0
     table = tmp_path / "curves.csv"
     assert (
@@ -78,9 +81,11 @@ def test_a_failure_exits_with_1_and_a_reason_without_a_trace(tmp_path, capsys):
     assert capsys.readouterr().err == f"error: no model 'nosuch' in {tmp_path}; available: none\n"
 
 
-def test_ctrl_c_exits_with_130_and_leaves_a_checkpoint(tmp_path):
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_exits_with_130_and_leaves_a_checkpoint_and_tables(tmp_path, stop):
+    command = f"train line-tiny --folder {tmp_path} --save-every 2 --n-prompts 8"
     child = subprocess.Popen(
-        f"{sys.executable} -m icl_lib --threads 1 train line-tiny --folder {tmp_path} --save-every 2".split(),
+        f"{sys.executable} -m icl_lib --threads 1 {command}".split(),
         cwd=Path(__file__).parents[1],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -94,20 +99,27 @@ def test_ctrl_c_exits_with_130_and_leaves_a_checkpoint(tmp_path):
         and time.monotonic() < deadline
     ):
         time.sleep(0.05)
-    child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=60)
+    child.send_signal(stop)
+    out, err = child.communicate(timeout=60)
     assert child.returncode == 130, err
+    assert "on this machine, CPU threads: 1" in out
     assert err.rstrip().endswith("interrupted")
     assert (tmp_path / CHECKPOINT).exists()
+    assert pd.read_csv(tmp_path / "line-tiny.losses.csv").loss.notna().all()
+    assert set(pd.read_csv(tmp_path / "line-tiny.curves.csv").predictor) == {"transformer", "Bayes"}
 
 
 def test_export_writes_graphs_named_by_their_hash(tmp_path, monkeypatch):
     two = ["line+sine-0.5-tiny", "dense+sparse-0.5-tiny"]
     assert set(two) < set(browser.page_models())
     monkeypatch.setattr(browser, "page_models", lambda: two)
+    # One of the bands: the site is built with all of them, and its tests move through them.
+    narrow = browser.prior_of(two[0])
+    monkeypatch.setattr(browser, "BAND_BAYES", {narrow: browser.BAND_BAYES[narrow]})
     assert main(["export", "--out", str(tmp_path)]) == 0
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    entries = [*manifest["models"].values(), *manifest["bayes"].values()]
+    entries = [entry for group in manifest.values() for entry in group.values()]
+    assert list(manifest["bands"]) == [narrow]
     assert list(manifest["models"]) == two
     assert set(manifest["bayes"]) == {*browser.BAYES, *browser.PREFIX_BAYES}
     for entry in entries:

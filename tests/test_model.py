@@ -125,7 +125,7 @@ def test_a_curve_in_one_pass_equals_the_plain_forward_query_by_query(examples):
         (lambda: TransformerConfig.tiny(0, 4), "dim .* got 0"),
         (
             lambda: TransformerConfig.of_size("huge", 1, 4),
-            "tiny, slim, small, standard, got 'huge'",
+            "tiny, slim, short, small, standard, got 'huge'",
         ),
     ],
 )

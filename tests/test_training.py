@@ -127,7 +127,6 @@ def test_divergence_stops_with_the_step_and_the_last_good_checkpoint(tmp_path, m
         return xs, ys * float("nan") if step == 7 else ys
 
     monkeypatch.setattr(Setting, "prompts", poisoned)
-    monkeypatch.setattr("icl_lib.model.Transformer._check", lambda *_: None)
     with pytest.raises(TrainingDiverged, match=rf"step 7: .*nan.*{CHECKPOINT}"):
         fit(SETTING, tmp_path, save_every=5, progress=False)
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())

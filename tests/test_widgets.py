@@ -235,6 +235,12 @@ def test_each_share_has_its_model():
     assert models["slim"] == []
 
 
+def test_a_second_loss_is_told(monkeypatch):
+    monkeypatch.setattr(browser, "available", lambda: ["dense-tiny", "sparse-tiny", "dense-short"])
+    labels = SelectionExplorer(share=1.0, sizes=("tiny", "short")).labels
+    assert labels == {"tiny": "tiny, 2 models", "short": "short, 1 model, with a second loss"}
+
+
 @pytest.mark.usefixtures("untrained_prefixes")
 @pytest.mark.parametrize(
     ("traits", "message"),

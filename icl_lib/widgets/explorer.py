@@ -95,7 +95,7 @@ class ConvexExplorer(anywidget.AnyWidget):
         n_examples: in-context examples, 0 to 40.
         seed: of the inputs, in [0, 2**32).
         model: the transformer shown first, one of `models`.
-        models: names of the transformers that the reader can choose.
+        models: names of the transformers that the reader can choose, by default every size that is shipped.
         bayes: the mixture whose exact predictor is drawn.
         compact: keep all controls but the weight behind "More controls".
         key: prefix of the view's keys in the address; needed where a page has several explorers.
@@ -114,14 +114,16 @@ class ConvexExplorer(anywidget.AnyWidget):
     phase = traitlets.Float(0.0).tag(sync=True)
     n_examples = traitlets.Int(20).tag(sync=True)
     seed = traitlets.Int(1).tag(sync=True)
-    models = traitlets.List(traitlets.Unicode(), ["line+sine-0.5-tiny", "line+sine-0.5-small"]).tag(
-        sync=True
-    )
+    models = traitlets.List(traitlets.Unicode()).tag(sync=True)
     model = traitlets.Unicode("line+sine-0.5-tiny").tag(sync=True)
     bayes = traitlets.Unicode("line+sine-0.5").tag(sync=True)
     compact = traitlets.Bool(False).tag(sync=True)
     key = traitlets.Unicode("").tag(sync=True)
     first = traitlets.Dict(help="the numbers of the first view, from `still`").tag(sync=True)
+
+    @traitlets.default("models")
+    def _shipped(self) -> list[str]:
+        return browser.combination_models()
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)

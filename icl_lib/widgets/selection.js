@@ -335,7 +335,7 @@ function render({ model, el }) {
   sliderFor('n_examples', ['In-context examples'], { min: 0, max: POINTS - 1, value: state.n_examples, text: String });
 
   const chooserId = fresh('size');
-  const chooser = h('select', { id: chooserId }, ...sizes.map((size) => h('option', { value: size }, `${size}, ${models[size].length} models`)));
+  const chooser = h('select', { id: chooserId }, ...sizes.map((size) => h('option', { value: size }, model.get('labels')[size])));
   chooser.value = state.size;
   chooser.addEventListener('change', () => {
     state.size = chooser.value;

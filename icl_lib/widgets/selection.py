@@ -13,7 +13,7 @@ from IPython.display import HTML
 from jaxtyping import Float
 
 from icl_lib import browser
-from icl_lib.recipes import DENSE, POINTS, SHARES
+from icl_lib.recipes import DENSE, POINTS, RECIPES, SHARES
 from icl_lib.widgets.draws import normal, uniforms
 from icl_lib.widgets.kernel import serve
 from icl_lib.widgets.source import source
@@ -40,6 +40,14 @@ def models_of(size: str) -> list[list[Any]]:
         (1.0, f"dense-{size}"),
     ]
     return [[share, name] for share, name in names if name in browser.available()]
+
+
+def label_of(size: str) -> str:
+    """What the reader is told of a size: how many models it has, and what is unusual in their training."""
+    names = [name for _, name in models_of(size)]
+    told = f"{size}, {len(names)} model{'s' * (len(names) != 1)}"
+    helped = any(RECIPES[name].deep_supervision for name in names)
+    return f"{told}, with a second loss" if helped else told
 
 
 @torch.no_grad()
@@ -139,11 +147,16 @@ class SelectionExplorer(anywidget.AnyWidget):
     models = traitlets.Dict(help="for each size, [share, name] of each model", read_only=True).tag(
         sync=True
     )
+    labels = traitlets.Dict(help="for each size, what the reader is told", read_only=True).tag(
+        sync=True
+    )
     bayes = traitlets.Unicode("dense+sparse", read_only=True).tag(sync=True)
     key = traitlets.Unicode("").tag(sync=True)
     first = traitlets.Dict(help="the numbers of the first view, from `still`").tag(sync=True)
 
-    def __init__(self, *, sizes: Sequence[str] = ("tiny", "slim"), **traits: Any) -> None:
+    def __init__(
+        self, *, sizes: Sequence[str] = ("tiny", "slim", "short", "standard"), **traits: Any
+    ) -> None:
         super().__init__(**traits)
         for name, low, high in (
             ("nnz", 1, DENSE.dim),
@@ -153,6 +166,7 @@ class SelectionExplorer(anywidget.AnyWidget):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} must be in [{low}, {high}], got {getattr(self, name)}")
         self.set_trait("models", {size: models_of(size) for size in sizes})
+        self.set_trait("labels", {size: label_of(size) for size in sizes})
         self._name()
         serve(self, "prefixes", self._names, self._compute)
 

@@ -75,7 +75,7 @@ def test_the_widget_takes_the_stills_place_and_asks_for_nothing(visit: Open) -> 
 
 @pytest.mark.parametrize(
     ("size", "share", "nnz", "seed"),
-    [("tiny", 0.01, 2, 1), ("tiny", 1.0, 7, 5), ("slim", 0.5, 20, 3), ("slim", 0.0, 1, 9)],
+    [("tiny", 0.01, 2, 1), ("tiny", 1.0, 7, 5), ("slim", 0.5, 20, 3), ("short", 0.0, 1, 9)],
 )
 def test_its_numbers_are_torchs(visit: Open, size: str, share: float, nnz: int, seed: int) -> None:
     page = open_live(visit, f"?size={size}&p={share:g}&k={nnz}&seed={seed}")
@@ -168,7 +168,7 @@ def test_the_other_size_keeps_the_nearest_share(visit: Open) -> None:
     page.get_by_label("Size of the transformer").select_option("slim")
     assert settled(page)["model"] == "dense-slim"
     page.get_by_role("button", name="Reset").click()
-    assert settled(page)["model"] == "dense+sparse-0.5-slim"
+    assert settled(page)["model"] == "dense+sparse-0.5-short"
     assert "?" not in page.url
 
 
@@ -220,5 +220,5 @@ def test_every_model_on_offer_is_in_the_book(visit: Open) -> None:
     page = open_chapter(visit).page
     manifest = page.evaluate("fetch('../live/manifest.json').then((r) => r.json())")
     offered = [name for models in SelectionExplorer().models.values() for _, name in models]
-    assert len(offered) == 14
+    assert len(offered) == 17
     assert set(offered) <= set(manifest["models"])

@@ -1,0 +1,104 @@
+"""What a training run costs: floating-point operations, the share of the machine's best, the time it will take."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from itertools import islice
+from statistics import median
+
+import torch
+
+from icl_lib.model import TransformerConfig
+from icl_lib.training import Run, Setting, train_steps
+
+_SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices of a product that fills the machine
+_PRODUCT_SECONDS = 1.0
+_TIMED_STEPS = 2
+
+
+def model_flops(config: TransformerConfig, batch_size: int, points: int) -> float:
+    """Floating-point operations of one training step that the model asks for, forward and backward.
+
+    Two for each weight of a matrix and token, and the products of attention, whose causal half alone counts; the
+    backward pass takes twice the forward one (Chowdhery et al., arXiv 2204.02311, appendix B, less the half that a
+    causal mask makes needless). Norms, activations and the optimiser count as nothing, so that utilisation cannot be
+    had by computing more.
+
+    Args:
+        config: the model's shape.
+        batch_size: prompts in the step.
+        points: points (x, y) in a prompt; the last y is not fed in.
+    """
+    tokens = 2 * points - 1
+    matrices = config.layers * 12 * config.width**2 + config.dim * config.width
+    attention = config.layers * 2 * config.width * tokens / 2
+    read_out = config.width * points  # from the tokens of x alone
+    forward = 2 * batch_size * (tokens * (matrices + attention) + read_out)
+    return 3 * forward
+
+
+def training_flops(setting: Setting, done: int = 0) -> float:
+    """`model_flops` of the steps of `setting` from `done` on."""
+    points = (setting.points_at(step) for step in range(done, setting.steps))
+    return sum(
+        count * model_flops(setting.model, setting.batch_size, n)
+        for n, count in Counter(points).items()
+    )
+
+
+def matrix_product_rate(device: torch.device | str = "cpu") -> float:
+    """FLOP/s of a large square matrix product on `device`: bfloat16 on a GPU, single precision on a CPU."""
+    kind = torch.device(device).type
+    dtype = torch.bfloat16 if kind == "cuda" else torch.float32
+    side = _SIDE[kind]
+    left, right = (torch.randn(side, side, dtype=dtype, device=device) for _ in range(2))
+
+    def synchronise() -> float:
+        if kind == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    left @ right
+    products, begin = 0, synchronise()
+    while (now := synchronise()) - begin < _PRODUCT_SECONDS or products == 0:
+        left @ right
+        products += 1
+    return 2 * side**3 * products / (now - begin)
+
+
+def step_seconds(setting: Setting, step: int) -> float:
+    """Median seconds of a training step on the CPU, at `step` and after, from fresh weights; the first is left out."""
+    run = Run.start(setting)
+    run.step = min(step, max(0, setting.steps - _TIMED_STEPS - 1))
+    times: list[float] = []
+    for _ in islice(train_steps(run), _TIMED_STEPS + 1):
+        times.append(run.seconds - sum(times))
+    return median(times[1:] or times)
+
+
+def training_seconds(setting: Setting, done: int = 0) -> float:
+    """How long the steps of `setting` from `done` on will take on the CPU.
+
+    The first and the last are timed; between them a step's time is taken to be linear in the number of points.
+    """
+    if done >= setting.steps:
+        return 0.0
+    points = [setting.points_at(step) for step in range(done, setting.steps)]
+    slow = step_seconds(setting, setting.steps - 1)
+    fast = slow if points[0] == points[-1] else step_seconds(setting, done)
+    slope = (slow - fast) / max(1, points[-1] - points[0])
+    return sum(fast + slope * (n - points[0]) for n in points)
+
+
+def duration(seconds: float) -> str:
+    """In words: 40 s, 12 min, 3 h 20 min, 5 days."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes <= 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours / 24:.0f} days"

@@ -1,0 +1,80 @@
+"""A second loss for pretraining on linear functions: what the stream knows of the function, asked for on the way.
+
+The value at one input says little of a function in twenty dimensions. Here the state after each example is asked for
+the whole function at once, in the manner of deeply supervised networks (Lee et al., arXiv 1409.5185): a linear read-out
+from the residual stream, at the tokens of y after each inner block, must give the coefficients. The read-outs are
+thrown away after training; the model that remains is an ordinary one. This is our own addition: neither the paper nor
+Garg et al. have it.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from icl_lib.model import TransformerConfig
+from icl_lib.samplers import ConvexCombination, DenseLinear, FunctionClass, Mixture, SparseLinear
+
+
+def check_supervisable(function_class: FunctionClass, config: TransformerConfig) -> None:
+    """Refuse what has no coefficients to ask for, or nowhere to read them.
+
+    Raises:
+        ValueError: a class of other than linear functions, or a model of fewer than three blocks.
+    """
+    if isinstance(function_class, Mixture):
+        for part in function_class.classes:
+            check_supervisable(part, config)
+    elif isinstance(function_class, ConvexCombination):
+        check_supervisable(
+            Mixture((function_class.first, function_class.second), (0.5, 0.5)), config
+        )
+    elif not isinstance(function_class, (DenseLinear, SparseLinear)):
+        raise ValueError(f"deep supervision needs linear functions, got {function_class!r}")
+    if config.layers < 3:
+        raise ValueError(f"deep supervision needs three layers or more, got {config.layers}")
+
+
+def coefficients(
+    xs: Float[Tensor, "batch examples dim"], ys: Float[Tensor, "batch examples"]
+) -> Float[Tensor, "batch dim"]:
+    """The linear function through a whole prompt, by least squares: no more than the prompt itself says.
+
+    Args:
+        xs: inputs (B, n, d), n at least d.
+        ys: values (B, n) without noise.
+
+    Raises:
+        ValueError: fewer points than dimensions.
+    """
+    if xs.shape[1] < xs.shape[2]:
+        raise ValueError(
+            f"{xs.shape[1]} points do not determine a linear function in {xs.shape[2]} dimensions"
+        )
+    return torch.linalg.lstsq(xs.double(), ys.double()[..., None]).solution[..., 0].float()
+
+
+class Probes(nn.Module):
+    """Linear read-outs of the coefficients, one for each block but the first and the last."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(
+            nn.Linear(config.width, config.dim) for _ in range(config.layers - 2)
+        )
+
+    def forward(
+        self,
+        streams: list[Float[Tensor, "batch tokens width"]],
+        truth: Float[Tensor, "batch dim"],
+    ) -> Float[Tensor, ""]:
+        """Squared distance between read-out and `truth`, summed over prompts and tokens of y, averaged over blocks.
+
+        Each term is, in expectation, the squared error at a new input x ~ N(0, I) of the function that is read.
+        """
+        errors = [
+            (head(stream[:, 1::2]) - truth[:, None]).square().sum()
+            for head, stream in zip(self.heads, streams[1:-1], strict=True)
+        ]
+        return torch.stack(errors).mean()
