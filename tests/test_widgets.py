@@ -238,7 +238,7 @@ def test_each_share_has_its_model():
 def test_a_second_loss_is_told(monkeypatch):
     monkeypatch.setattr(browser, "available", lambda: ["dense-tiny", "sparse-tiny", "dense-short"])
     labels = SelectionExplorer(share=1.0, sizes=("tiny", "short")).labels
-    assert labels == {"tiny": "tiny, 2 models", "short": "short, 1 model, with a second loss"}
+    assert labels == {"tiny": "tiny, 2 models", "short": "short, 1 model, second loss"}
 
 
 @pytest.mark.usefixtures("untrained_prefixes")

@@ -47,7 +47,7 @@ def label_of(size: str) -> str:
     names = [name for _, name in models_of(size)]
     told = f"{size}, {len(names)} model{'s' * (len(names) != 1)}"
     helped = any(RECIPES[name].deep_supervision for name in names)
-    return f"{told}, with a second loss" if helped else told
+    return f"{told}, second loss" if helped else told
 
 
 @torch.no_grad()
