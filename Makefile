@@ -94,9 +94,8 @@ $(SITE)/.built: $(PAGES) $(RUNTIME) $(GRAPHS) $(ASSETS) _build/.library
 
 # --- what must hold --------------------------------------------------------------------------------------------------
 
-# The notebooks run twice, as they are and in the site: side by side, on two cores.
 test: lint types unit
-	$(MAKE) --jobs=2 --output-sync=line notebooks site
+	$(MAKE) --jobs=2 --output-sync=line notebooks $(GRAPHS)
 	$(MAKE) browser
 
 lint: $(ENVIRONMENT)
@@ -107,13 +106,18 @@ types: $(ENVIRONMENT)
 	$(BIN)/mypy
 
 unit: $(ENVIRONMENT)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore=tests/browser -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore=tests/browser -n 2 --dist loadfile
 
-notebooks: $(ENVIRONMENT)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=600 -n 2 notebooks
+# Two at a time, and once: the site is built from these outputs.
+notebooks: _build/.library
+	@rm -rf .notebooks
+	@mkdir -p .notebooks
+	@cp notebooks/*.ipynb .notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake --overwrite --nbmake-timeout=600 -n 2 --durations=0 .notebooks
+	$(BIN)/python book/cache.py .notebooks _build/.jupyter_cache
 
 browser: site chromium
-	$(BIN)/python -m pytest tests/browser -n 2 --dist loadfile
+	$(BIN)/python -m pytest tests/browser -n 2 --dist loadfile --durations=30
 
 chromium:
 	@command -v chromium >/dev/null || { \
@@ -130,7 +134,7 @@ picture: site chromium
 	$(BIN)/python book/picture.py $(SITE)
 
 clean:
-	rm -rf _build book/_vendor book/_vendor_static
+	rm -rf _build .notebooks book/_vendor book/_vendor_static
 
 distclean: clean
 	rm -rf $(VENV) node_modules

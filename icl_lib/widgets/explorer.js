@@ -293,7 +293,7 @@ function render({ model, el }) {
   drawLocal();
   const first = model.get('first');
   if (first?.errors && !shared) drawNumbers(first);
-  if (unread.length) say(unreadWords(unread));
+  if (unread.length) say(unreadWords(unread), { stays: true });
   engine.begin(shared);
 
   const takeTraits = () => {

@@ -247,7 +247,7 @@ function render({ model, el }) {
     const still = findStill(el);
     if (still) still.hidden = true; // nothing has to be fetched: the first picture is live
   });
-  if (unread.length) say(`This link could not be read in full (${unread.join(', ')}).`);
+  if (unread.length) say(`This link could not be read in full (${unread.join(', ')}).`, { stays: true });
 
   const follow = () => {
     state.weights = [...model.get('weights')];

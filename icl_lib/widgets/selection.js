@@ -412,7 +412,7 @@ function render({ model, el }) {
     const still = findStill(el);
     if (still) still.hidden = true; // its lines are drawn here too
   });
-  if (unread.length) say(unreadWords(unread));
+  if (unread.length) say(unreadWords(unread), { stays: true });
   engine.begin(shared);
 
   const takeTraits = () => {

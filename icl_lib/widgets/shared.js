@@ -345,16 +345,16 @@ function kernelEngine(protocol, model, handlers) {
   });
 }
 
-/** A line for what is said in passing; it goes after a while. */
+/** A line for what is said in passing; it goes after a while, unless it `stays` until something else is said. */
 function noteLine() {
   const note = h('span', { role: 'status', class: 'icl-note' });
   let timer;
   return {
     note,
-    say(message) {
+    say(message, { stays = false } = {}) {
       note.textContent = message;
       clearTimeout(timer);
-      timer = setTimeout(() => (note.textContent = ''), 8000);
+      if (!stays) timer = setTimeout(() => (note.textContent = ''), 8000);
     },
     silence: () => clearTimeout(timer),
   };

@@ -1,6 +1,7 @@
 """The paper's own size in the page. No weights of it are shipped yet: random ones take the place of a model's."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def test_it_is_fetched_when_chosen_once_and_computes_what_torch_does(
     def times_fetched() -> int:
         return sum(url.endswith(graph.name) for url in fetched)
 
-    page = open_live(visit, "a=0.5&n=40&seed=3", prepare=prepare)
+    page = open_live(visit, f"a=0.5&n=40&seed=3&model={quote(TINY)}", prepare=prepare)
     settled(page)
     assert times_fetched() == 0
 
