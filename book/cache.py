@@ -22,7 +22,9 @@ def fill(cache: Path, executed: Path) -> list[str]:
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
         for cell in notebook.cells:
-            cell.metadata.pop("execution", None)  # when it ran, noted by nbmake: no part of the source
+            cell.metadata.pop(
+                "execution", None
+            )  # when it ran, noted by nbmake: no part of the source
         store.cache_notebook_bundle(CacheBundleIn(notebook, path.name), overwrite=True)
     return [path.name for path in paths]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from icl_lib._validate import check_count, check_positive
@@ -191,6 +191,26 @@ def bootstrap_interval(
     return low, high
 
 
+def share_interval(
+    hits: Bool[Tensor, "prompts columns"],
+) -> tuple[Float[Tensor, " columns"], Float[Tensor, " columns"]]:
+    """Wilson's 90% interval of the share of prompts that are True, in each column.
+
+    Unlike the bootstrap's it keeps a width where all are, or none.
+
+    Args:
+        hits: one row per prompt.
+
+    Returns:
+        Lower and upper ends, one per column.
+    """
+    prompts, share = hits.shape[0], hits.double().mean(0)
+    squared = torch.special.ndtri(_TAILS[1]).square() / prompts
+    centre = share + squared / 2
+    reach = (squared * (share * (1 - share) + squared / 4)).sqrt()
+    return (centre - reach) / (1 + squared), (centre + reach) / (1 + squared)
+
+
 def _resamples(prompts: int, seed: int) -> Float[Tensor, "resamples prompts"]:
     """Weights with which each resample takes the prompts; a matrix product with them gives its means."""
     counts = np.random.default_rng(seed).multinomial(
@@ -342,8 +362,9 @@ def blend_weight(
         second: the second's (B, n).
 
     Returns:
-        One row per number of examples: n_examples, weight, ci_low, ci_high (90%, over prompts), and apart, the mean
-        squared difference of the experts: where that is small, the weight means little.
+        One row per number of examples: n_examples; weight, ci_low, ci_high (90%, over prompts); apart, the mean squared
+        difference of the experts: where that is small, the weight means little; and left, what the blend does not
+        explain, the mean squared difference between the predictions and their best blend.
 
     Raises:
         ValueError: shapes that disagree.
@@ -355,14 +376,17 @@ def blend_weight(
         )
     apart = (first - second).double()
     over, under = (blended - second).double() * apart, apart.square()
+    weight = over.sum(0) / under.sum(0)
     low, high = bootstrap_ratio(over, under)
+    left = (blended - second).double() - torch.where(under.sum(0) > 0, weight, 0) * apart
     return pd.DataFrame(
         {
             "n_examples": range(blended.shape[1]),
-            "weight": (over.sum(0) / under.sum(0)).numpy(),
+            "weight": weight.numpy(),
             "ci_low": low.numpy(),
             "ci_high": high.numpy(),
             "apart": under.mean(0).numpy(),
+            "left": left.square().mean(0).numpy(),
         }
     )
 

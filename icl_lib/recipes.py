@@ -1,10 +1,12 @@
 """Every model: its name and the complete setting that trains it.
 
-Names are `<classes>[-<weight of the first>]-<size>`. `python -m icl_lib train NAME` retrains any of them.
+Names are `<classes>[-<weight of the first>]-<size>[-<what differs>]`. `python -m icl_lib train NAME` retrains any of
+them.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from icl_lib.model import TransformerConfig
@@ -171,6 +173,10 @@ RECIPES: dict[str, Setting] = {
         f"{name}-short": _supervised(_SELECTION[name])
         for name in ("dense", "sparse", "dense+sparse-0.5")
     },
+    # What the second loss is worth: the same but for that.
+    "dense+sparse-0.5-short-plain": replace(
+        _supervised(_SELECTION["dense+sparse-0.5"]), deep_supervision=0.0
+    ),
     # These wait for a GPU: no weights are shipped yet, and the rates have not been tried.
     **{
         f"{name}-standard": _on_a_gpu(function_class)

@@ -35,7 +35,7 @@ def test_a_model_that_is_cheap_but_not_near_the_best_is_mixed():
     assert find("C2", near, section="").verdict == "supported"
     far = near | {"above exact Bayes: sparse, 10 examples": above}
     assert find("C2", far, section="").verdict == "mixed"
-    dear = far | {"sparse, 10 examples": above}
+    dear = far | {"above the specialist: sparse, 10 examples": above}
     assert find("C2", dear, section="").verdict == "not supported"
 
 
@@ -52,7 +52,7 @@ def test_the_mixture_model_must_move_from_end_to_end(sparse_end, dense_end, orde
     found = {
         "2 nonzeros": (0.1, 0.0, sparse_end),
         "20 nonzeros": (0.9, dense_end, 1.0),
-        "order": (order, order, order),
+        "rank correlation": (order, order, order),
     }
     assert find("C3", found, section="here").verdict == expected
 
@@ -83,7 +83,7 @@ def test_what_is_rare_must_be_handled_and_what_lies_beyond_must_collapse():
 )
 def test_the_middle_must_be_ten_times_worse(middle, expected):
     ends = (0.01, 0.01, 0.01)
-    found = {"0": ends, "1": (0.0, 0.0, 0.001), "0.5": (middle, middle, 1.0)}
+    found = {"a = 0": ends, "a = 1": (0.0, 0.0, 0.001), "a = 0.5": (middle, middle, 1.0)}
     assert find("C6", found, section="here").verdict == expected
 
 
@@ -103,6 +103,8 @@ def test_a_finding_survives_its_journey_in_a_notebook(key):
     found = find(key, measures(key), section="here", note="tiny")
     bundle = found._repr_mimebundle_()
     assert f"{key} is {found.verdict}" in bundle["text/markdown"]
+    for name, words in found.told().items():
+        assert f"| {name} | {words} |" in bundle["text/markdown"]
     again = Finding.from_dict(json.loads(json.dumps(bundle[MIME])))
     assert again == found
     assert again.verdict in VERDICTS

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import scipy.stats
 import torch
 
 from icl_lib import DenseLinear, Mixture, Sinusoid, baselines, bayes, evaluate, sample_prompts
@@ -17,6 +18,7 @@ from icl_lib.evaluation import (
     learning_curves,
     predictions,
     same_query_errors,
+    share_interval,
     squared_errors,
 )
 
@@ -160,6 +162,7 @@ def test_a_blend_is_taken_apart_again():
     for share, row in zip(shares.tolist(), table.itertuples(), strict=True):
         assert row.ci_low < share < row.ci_high
         assert row.ci_high - row.ci_low < 0.05
+        assert row.left == pytest.approx(0.01, rel=0.3)  # the noise
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -171,7 +174,18 @@ def test_experts_must_have_answered_the_same_prompts():
 
 def test_experts_that_agree_leave_the_blend_open():
     values = torch.ones(4, 2)
-    assert blend_weight(values, values, values).weight.isna().all()
+    table = blend_weight(values, values, values)
+    assert table.weight.isna().all()
+    assert (table.left == 0).all()
+
+
+def test_a_shares_interval_is_wilsons():
+    hits = torch.arange(40)[:, None] < torch.tensor([0, 13, 40])
+    low, high = share_interval(hits)
+    for column, found in enumerate(zip(low.tolist(), high.tolist(), strict=True)):
+        test = scipy.stats.binomtest(int(hits[:, column].sum()), 40)
+        expected = test.proportion_ci(0.9, method="wilson")
+        assert found == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_a_ratios_interval_covers_it_as_often_as_it_says():

@@ -1,9 +1,11 @@
 """The ledger of claims: made of what the chapters found, as their executed notebooks tell it, and of nothing else.
 
-A page that holds the directive `{ledger}` is given, once all chapters have run, one section for each claim: the claim,
-the rule, the verdict, each measure with its interval, and a link to the section whose figure shows it.
+A page that holds the directive `{ledger}` is given, once all chapters have run, a table of the verdicts and one section
+for each claim: the claim, the rule, the verdict, each measure with its interval, and a link to the section whose figure
+shows it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +65,12 @@ def paragraph(*parts: nodes.Node | str) -> nodes.paragraph:
     return made
 
 
-def table(rows: list[tuple[str, str]], heads: tuple[str, str]) -> nodes.table:
-    """A table of two columns."""
-    group = nodes.tgroup(cols=2)
-    group += [nodes.colspec(colwidth=1), nodes.colspec(colwidth=1)]
+def table(rows: Sequence[Sequence[nodes.Node | str]], heads: Sequence[str]) -> nodes.table:
+    """A table with these heads; a cell is text or an inline node."""
+    group = nodes.tgroup(cols=len(heads))
+    group += [nodes.colspec(colwidth=1) for _ in heads]
 
-    def row(cells: tuple[str, str]) -> nodes.row:
+    def row(cells: Sequence[nodes.Node | str]) -> nodes.row:
         made = nodes.row()
         made += [nodes.entry("", paragraph(cell)) for cell in cells]
         return made
@@ -79,14 +81,33 @@ def table(rows: list[tuple[str, str]], heads: tuple[str, str]) -> nodes.table:
     return nodes.table("", group, classes=["icl-ledger"])
 
 
+def badge(chapter: Chapter | None) -> nodes.inline:
+    """The verdict of what a chapter has found."""
+    verdict = chapter[1].verdict if chapter else "not tested"
+    return nodes.inline("", verdict, classes=["icl-verdict", f"is-{verdict.replace(' ', '-')}"])
+
+
+def overview(found: dict[str, Chapter]) -> nodes.table:
+    """All claims with their verdicts, each a link to its section."""
+    rows = [
+        (
+            nodes.reference("", key, refid=key.lower(), internal=True),
+            claim.statement,
+            badge(found.get(key)),
+        )
+        for key, claim in CLAIMS.items()
+    ]
+    made = table(rows, ("", "the paper's claim", "on our models"))
+    made["classes"] = ["icl-verdicts"]
+    return made
+
+
 def entry(app: Sphinx, docname: str, key: str, chapter: Chapter | None) -> nodes.section:
     """The section of one claim."""
     claim = CLAIMS[key]
-    verdict = chapter[1].verdict if chapter else "not tested"
     section = nodes.section(ids=[key.lower()], names=[key.lower()], classes=["icl-claim"])
-    badge = nodes.inline("", verdict, classes=["icl-verdict", f"is-{verdict.replace(' ', '-')}"])
     title = nodes.title("", f"{key}: ")
-    title += badge
+    title += badge(chapter)
     section += title
     section += paragraph(nodes.emphasis("", claim.statement), f" ({claim.status})")
     if chapter is None:
@@ -112,7 +133,8 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         return
     found = findings(Path(app.config.nb_execution_cache_path), Path(app.srcdir) / "notebooks")
     for place in places:
-        place.replace_self([entry(app, docname, key, found.get(key)) for key in CLAIMS])
+        sections = [entry(app, docname, key, found.get(key)) for key in CLAIMS]
+        place.replace_self([overview(found), *sections])
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -182,6 +182,7 @@ function render({ model, el }) {
     highest: () => state.amplitude,
     input: (x) => snap(state.scale * x, 1e-6),
     reach,
+    spread: () => state.scale,
     changed,
     counted: (count) => controls.n_examples.set(count),
     say: (words) => say(words),
@@ -218,7 +219,7 @@ function render({ model, el }) {
   function drawLocal() {
     view.draw();
     const xs = grid(reach(), INTERVALS);
-    legend.draw(meanSquare(xs, xs.map(truth)));
+    legend.draw(meanSquare(xs, xs.map(truth), null, state.scale), state.scale);
     strip.draw({ curves: model.get('strip')[state.model], shaded: about[state.model].bands, frequency: state.frequency, count: state.n_examples, hidden: state.hidden });
     const band = bandOf(state.frequency);
     outside.textContent = band ? 'rare in training' : 'outside';
@@ -255,6 +256,7 @@ function render({ model, el }) {
       queries,
       truth: queries.map(truth),
       frequency: state.frequency,
+      spread: state.scale,
       asked: performance.now(),
     };
   };
@@ -274,7 +276,7 @@ function render({ model, el }) {
     wanted,
     busy: () => root,
     answer(numbers, request, first) {
-      const errors = Object.fromEntries(COMPUTED.map((name) => [name, meanSquare(request.queries, numbers[name], request.truth)]));
+      const errors = Object.fromEntries(COMPUTED.map((name) => [name, meanSquare(request.queries, numbers[name], request.truth, request.spread)]));
       reply = { ...request, ...numbers, errors };
       view.show(reply.queries, Object.fromEntries(COMPUTED.map((name) => [name, reply[name]])));
       if (request.model === state.model) drawNumbers(reply);

@@ -223,7 +223,7 @@ class FrequencyExplorer(anywidget.AnyWidget):
         at = queries(self.scale)
         ys, truth = self.truth(xs), self.truth(at)
         lines = answers(self.model, about["prior"], self.right, xs, ys, at)
-        errors = {name: mean_square(at, lines[name] - truth) for name in COMPUTED}
+        errors = {name: mean_square(at, lines[name] - truth, self.scale) for name in COMPUTED}
         self.first = {"errors": errors, "probability": lines["probability"].tolist()}
         fine = np.linspace(at[0], at[-1], 769)
         return curves_still(
@@ -247,7 +247,8 @@ class FrequencyExplorer(anywidget.AnyWidget):
             | {name: (at, lines[name]) for name in COMPUTED},
             points=(xs, ys),
             errors=errors,
-            zero=mean_square(at, truth),
+            zero=mean_square(at, truth, self.scale),
+            spread=self.scale,
             said=f"a sine of {self.frequency:g} radians per unit and a transformer trained on {about['covered']}",
         )
 

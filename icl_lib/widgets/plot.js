@@ -11,11 +11,11 @@ const button = (text, onclick, more = {}) => h('button', { type: 'button', oncli
 /** Evenly spaced from -reach to reach. */
 const grid = (reach, intervals) => Float64Array.from({ length: intervals + 1 }, (_, i) => (i * 2 * reach) / intervals - reach);
 
-/** Mean squared difference of two curves over `xs`, weighted as N(0, 1) does. */
-function meanSquare(xs, ys, zs) {
+/** Mean squared difference of two curves over `xs`, weighted as N(0, spread²) does; zs null: from zero. */
+function meanSquare(xs, ys, zs = null, spread = 1) {
   let [sum, total] = [0, 0];
   for (let i = 0; i < xs.length; i++) {
-    const weight = Math.exp((-xs[i] * xs[i]) / 2);
+    const weight = Math.exp(-((xs[i] / spread) ** 2) / 2);
     total += weight;
     sum += weight * (ys[i] - (zs ? zs[i] : 0)) ** 2;
   }
@@ -73,15 +73,16 @@ function readExamples(text, farthest = REACH) {
     highest()    how far it goes from 0
     input(x)     where an input of N(0, 1) comes to lie; left out: there
     reach()      the plot shows x in [-reach, reach]; left out: REACH
+    spread()     standard deviation of the inputs, whose density is shown; left out: 1
     changed()    called when the reader has moved, added or removed an example
     counted(n)   called when that has changed their number
     say(words)   in passing */
-function examplesPlot({ state, looks, detail = 384, truth, highest, input = (x) => x, reach = () => REACH, changed, counted, say }) {
+function examplesPlot({ state, looks, detail = 384, truth, highest, input = (x) => x, reach = () => REACH, spread = () => 1, changed, counted, say }) {
   let selected = -1; // index of an example
   let drag = null;
   let inputs = { seed: null, xs: [] };
   let shown = null; // the latest lines, {xs, lines}
-  let [wide, top, fine] = [0, 0, []]; // the plot shows [-wide, wide] × [-top, top]
+  let [wide, top, bulk, fine] = [0, 0, 0, []]; // the plot shows [-wide, wide] × [-top, top]; `bulk` is the density's spread
 
   // ---- the examples ----
 
@@ -190,10 +191,11 @@ function examplesPlot({ state, looks, detail = 384, truth, highest, input = (x) 
   function drawGrid() {
     const most = Math.max(highest(), ...prompt().map(([, y]) => Math.abs(y)), 0);
     const next = [2, 3, 4, 6, 8, 10].find((limit) => limit >= most) ?? Math.ceil(most);
-    if (wide && (drag || (next === top && reach() === wide))) return; // the scale rests while a finger holds a point
-    [wide, top, fine] = [reach(), next, grid(reach(), detail)];
+    const same = next === top && reach() === wide && spread() === bulk;
+    if (wide && (drag || same)) return; // the scale rests while a finger holds a point
+    [wide, top, bulk, fine] = [reach(), next, spread(), grid(reach(), detail)];
     plot.setAttribute('aria-label', `Curves over x from −${wide} to ${wide}`);
-    const bell = curvePath(fine, fine.map((x) => -1 + 0.24 * Math.exp((-x * x) / 2)), wide, 1);
+    const bell = curvePath(fine, fine.map((x) => -1 + 0.24 * Math.exp(-((x / bulk) ** 2) / 2)), wide, 1);
     hill.setAttribute('d', `M0 400${bell.replace('M', 'L')}L600 400Z`);
     const upright = multiples(wide, wide <= 4 ? 1 : wide <= 6 ? 2 : 3).map((x) => {
       const at = across(x);
@@ -416,18 +418,20 @@ function errorLegend({ state, lines, toggled }) {
     h('th', { scope: 'row' }, h('span', {}, 'Always 0', h('small', {}, 'line of ignorance'))),
     h('td', {}, zeroValue, h('div', { class: 'icl-ends', 'aria-hidden': 'true' }, h('span', {}, '10⁻⁷'), h('span', {}, '10'))),
   );
+  const distribution = h('span');
   const root = h(
     'table',
     { class: 'icl-legend' },
-    h('caption', {}, 'Mean squared error, ', it('x'), ' ~ N(0, 1)'),
+    h('caption', {}, 'Mean squared error, ', it('x'), ' ~ ', distribution),
     h('tbody', {}, ...Object.values(rows).map(({ row }) => row), zeroRow),
   );
   return {
     root,
     /** What is said below a line's name. */
     note: (name, words) => (rows[name].about.textContent = words),
-    /** What follows the sliders at once. */
-    draw(ignorance) {
+    /** What follows the sliders at once: the error of always 0, and the inputs' standard deviation. */
+    draw(ignorance, spread = 1) {
+      distribution.textContent = spread === 1 ? 'N(0, 1)' : `N(0, ${spread}²)`;
       for (const name in rows) rows[name].toggle.checked = !state.hidden.has(name);
       zeroValue.textContent = pretty(ignorance);
       root.style.setProperty('--ignorance', place01(ignorance));
@@ -537,10 +541,11 @@ function numbersTable({ columns, curves, examples }) {
     ),
   );
   let timer;
+  // At most so often, and at the end; not only at the end, since a sweep has none for long.
   function update() {
-    clearTimeout(timer);
-    if (!root.open) return;
+    if (!root.open || timer) return;
     timer = setTimeout(() => {
+      timer = undefined;
       cells.replaceChildren(...curves().map((line) => h('tr', {}, ...line.map((value) => h('td', {}, minus(value.toFixed(4)))))));
     }, 150);
   }

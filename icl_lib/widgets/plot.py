@@ -25,9 +25,11 @@ def draw_inputs(seed: int, count: int) -> list[float]:
     return inputs
 
 
-def mean_square(xs: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"]) -> float:
-    """Mean of values squared over evenly spaced `xs`, weighted as N(0, 1) does."""
-    density = np.exp(-(xs**2) / 2)
+def mean_square(
+    xs: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], spread: float = 1.0
+) -> float:
+    """Mean of values squared over evenly spaced `xs`, weighted as N(0, spread²) does."""
+    density = np.exp(-((xs / spread) ** 2) / 2)
     return float(density @ values**2 / density.sum())
 
 

@@ -7,7 +7,7 @@
 const DIM = 20;
 const POINTS = 41;
 const PROMPTS = 64;
-const CHUNKS = [8, 8, 16, 16, 16]; // prompts of a batch that are asked for at a time: the first picture soon, then better ones
+const CHUNKS = [4, 12, 16, 16, 16]; // prompts of a batch that are asked for at a time: the first picture soon, then better ones
 const APART = 1e-3; // where the experts differ by less, mean squared, no blend of them is told
 const [FLOOR, CEILING] = [1e-4, 5]; // of the plot's error axis
 
@@ -401,8 +401,9 @@ function render({ model, el }) {
       'div',
       { class: 'icl-body' },
       h('div', { class: 'icl-left' }, plot, lower, h('p', { class: 'icl-axis-name' }, 'in-context examples: click to read the numbers there'), shareSlot, controls.nnz.root, controls.n_examples.root, actions),
-      h('div', { class: 'icl-right' }, legend, belief, h('div', { class: 'icl-choice' }, h('label', { for: chooserId }, 'Size of the transformer'), chooser), table),
+      h('div', { class: 'icl-right' }, legend, belief, h('div', { class: 'icl-choice' }, h('label', { for: chooserId }, 'Size of the transformer'), chooser)),
       engine.line,
+      h('div', { class: 'icl-more' }, table),
     ),
   );
   el.append(root);

@@ -38,6 +38,7 @@ def curves_still(
     errors: Mapping[str, float],
     zero: float,
     said: str,
+    spread: float = 1.0,
 ) -> HTML:
     """An explorer's plot of curves, and its legend.
 
@@ -53,6 +54,7 @@ def curves_still(
         errors: of all lines but the truth.
         zero: the error of predicting 0.
         said: the function in words.
+        spread: standard deviation of the inputs, as which the errors are weighted.
     """
     numbers = ", ".join(f"{names[name][0]} {_pretty(error)}" for name, error in errors.items())
     alt = (
@@ -60,7 +62,7 @@ def curves_still(
         f"Mean squared errors: {numbers}, always 0 {_pretty(zero)}."
     )
     fine = np.linspace(-reach, reach, 385)
-    hill = _path(fine, -1 + 0.24 * np.exp(-(fine**2) / 2), 1, reach).replace("M", "L")
+    hill = _path(fine, -1 + 0.24 * np.exp(-((fine / spread) ** 2) / 2), 1, reach).replace("M", "L")
     paths = "".join(
         f'<path class="icl-line icl-{look}" d="{_path(*lines[name], top, reach)}"/>'
         for name, look in looks.items()
@@ -74,7 +76,7 @@ def curves_still(
     rows = "".join(_row(*names[name], looks[name], errors.get(name)) for name in names)
     legend = (
         f'<table class="icl-legend" style="--ignorance: {_place(zero):.4f}">'
-        "<caption>Mean squared error, <i>x</i> ~ N(0, 1)</caption>"
+        f"<caption>Mean squared error, <i>x</i> ~ N(0, {'1' if spread == 1 else f'{spread:g}²'})</caption>"
         f'<tbody>{rows}<tr class="icl-ignorance"><th scope="row"><span>Always 0<small>line of ignorance</small>'
         f"</span></th><td>{escape(_pretty(zero))}</td></tr></tbody></table>"
     )

@@ -127,7 +127,8 @@ def test_the_numbers_on_the_page_are_those_of_torch(visit: Open, view: str) -> N
     # Single precision may be 1e-5 off where the model is sensitive, and far from its training data it is.
     found = np.array(numbers["transformer"])
     assert np.abs(found - here["transformer"]).max() < 1e-3 * size
-    density = np.exp(-(queries**2) / 2) / np.exp(-(queries**2) / 2).sum()
+    density = np.exp(-((queries / state(page)["scale"]) ** 2) / 2)
+    density /= density.sum()
     for name in COMPUTED:
         error = density @ (here[name] - np.array(numbers["truth"])) ** 2
         assert numbers["errors"][name] == pytest.approx(error, rel=1e-2, abs=1e-8)

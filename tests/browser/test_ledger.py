@@ -54,6 +54,18 @@ def test_the_verdict_follows_from_the_numbers_in_ledger_and_prose_alike(key: str
     assert rows == list(finding.told().items())
 
 
+def test_the_overview_has_every_verdict_and_leads_to_its_section() -> None:
+    rows = page("book/ledger.html").select("table.icl-verdicts tbody tr")
+    assert len(rows) == len(CLAIMS)
+    for key, row in zip(CLAIMS, rows, strict=True):
+        link, verdict = row.select_one("a"), row.select_one(".icl-verdict")
+        assert link is not None
+        assert verdict is not None
+        assert link["href"] == f"#{key.lower()}"
+        assert link.get_text() == key
+        assert verdict.get_text() == told()[key][1].verdict
+
+
 @pytest.mark.parametrize("key", CLAIMS)
 def test_the_link_leads_to_the_section_with_the_figure(key: str) -> None:
     chapter, finding = told()[key]
