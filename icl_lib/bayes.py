@@ -175,10 +175,16 @@ def posterior_curve(
 
 
 def predictor(
-    function_class: FunctionClass, *, jitter: float = JITTER
+    function_class: FunctionClass, *, jitter: float = JITTER, resolution: Resolution = FINE
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the exact Bayes predictor in the common form: (xs (B, n, d), ys (B, n)) -> (B, n)."""
-    return lambda xs, ys: posterior_predictive(function_class, xs, ys, jitter=jitter).mean
+
+    def predict(xs: Tensor, ys: Tensor) -> Tensor:
+        return posterior_predictive(
+            function_class, xs, ys, jitter=jitter, resolution=resolution
+        ).mean
+
+    return predict
 
 
 def _check(function_class: FunctionClass, xs: Tensor, ys: Tensor, jitter: float) -> None:
