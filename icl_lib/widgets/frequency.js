@@ -127,7 +127,7 @@ function errorStrip({ low, high, picked }) {
       const examples = curves ? `${curves.n_examples[row]} examples` : '';
       const told = here === null ? '' : ` At ${frequency} the transformer’s is ${pretty(here)}.`;
       caption.textContent = curves
-        ? `Mean squared error over many random sines of each frequency, ${examples}, computed beforehand.${told}`
+        ? `Mean squared error over many random sines of each frequency, inputs as in pretraining, ${examples}, computed beforehand.${told}`
         : 'Point at a frequency to go there.';
       plot.setAttribute('aria-label', curves ? `Mean squared error against frequency, on log axes, ${examples}.${told}` : empty.textContent);
     },

@@ -191,7 +191,7 @@ function render({ model, el }) {
     s('g', { class: 'icl-grid', 'aria-hidden': 'true' }, ...[0, 1].map((part) => line({ x1: 0, x2: '100%', y1: `${level(part)}%`, y2: `${level(part)}%` }))),
     lowerMarker,
     s('svg', box, beliefPath, blendPath),
-    s('g', { class: 'icl-values', 'aria-hidden': 'true' }, text({ x: 6, y: `${level(1)}%`, dy: 18 }, '1: all dense'), text({ x: 6, y: `${level(0)}%`, dy: -4 }, '0: all sparse')),
+    s('g', { class: 'icl-values', 'aria-hidden': 'true' }, text({ x: 6, y: `${level(1)}%`, dy: 18 }, '1'), text({ x: 6, y: `${level(0)}%`, dy: -4 }, '0')),
   );
 
   /** A click or a drag on either plot reads the numbers there. */
@@ -400,7 +400,7 @@ function render({ model, el }) {
     h(
       'div',
       { class: 'icl-body' },
-      h('div', { class: 'icl-left' }, plot, lower, h('p', { class: 'icl-axis-name' }, 'in-context examples: click to read the numbers there'), shareSlot, controls.nnz.root, controls.n_examples.root, actions),
+      h('div', { class: 'icl-left' }, plot, lower, h('p', { class: 'icl-axis-name' }, 'in-context examples: click to read the numbers there. In the lower plot, 1 is all dense, 0 all sparse.'), shareSlot, controls.nnz.root, controls.n_examples.root, actions),
       h('div', { class: 'icl-right' }, legend, belief, h('div', { class: 'icl-choice' }, h('label', { for: chooserId }, 'Size of the transformer'), chooser)),
       engine.line,
       h('div', { class: 'icl-more' }, table),
