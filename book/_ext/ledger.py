@@ -97,7 +97,7 @@ def overview(found: dict[str, Chapter]) -> nodes.table:
         )
         for key, claim in CLAIMS.items()
     ]
-    made = table(rows, ("", "the paper's claim", "on our models"))
+    made = table(rows, ("claim", "what the paper says", "on our models"))
     made["classes"] = ["icl-verdicts"]
     return made
 
