@@ -114,7 +114,7 @@ notebooks: _build/.library
 	@mkdir -p .notebooks
 	@cp notebooks/*.ipynb .notebooks
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake --overwrite --nbmake-timeout=600 -n 2 --durations=0 .notebooks
-	$(BIN)/python book/cache.py .notebooks _build/.jupyter_cache
+	$(BIN)/python book/cache.py notebooks .notebooks _build/.jupyter_cache
 
 browser: site chromium
 	$(BIN)/python -m pytest tests/browser -n 2 --dist loadfile --durations=30

@@ -417,6 +417,18 @@ class TestFrequencyExplorer:
             assert f'class="icl-line icl-{look}" d="M0.0 ' in html
         assert "from -6 to 6 of a sine of 3 radians per unit" in html
         assert explorer.first["errors"]["right"] < 1e-4
+        assert "N(0, 2²)" in html
+        xs = np.array(draw_inputs(explorer.seed, 12)) * 2
+        at = np.linspace(-6, 6, 257)
+        model = browser.transformer_curve(MODEL)
+        with torch.no_grad():
+            x, y, q = (
+                torch.tensor(v, dtype=torch.float32)[None] for v in (xs, explorer.truth(xs), at)
+            )
+            found = model(x[..., None], y, q[..., None])[0].numpy()
+        density = np.exp(-((at / 2) ** 2) / 2)
+        error = density @ (found - explorer.truth(at)) ** 2 / density.sum()
+        assert explorer.first["errors"]["transformer"] == pytest.approx(error, rel=1e-4)
         assert sum(explorer.first["probability"]) == pytest.approx(1)
 
     def test_a_strip_travels_as_plain_numbers(self):

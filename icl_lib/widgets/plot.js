@@ -541,7 +541,7 @@ function numbersTable({ columns, curves, examples }) {
     ),
   );
   let timer;
-  // At most so often, and at the end; not only at the end, since a sweep has none for long.
+  // While answers keep coming it is filled now and then: to wait for a pause would leave it empty during a sweep.
   function update() {
     if (!root.open || timer) return;
     timer = setTimeout(() => {

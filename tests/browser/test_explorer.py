@@ -528,6 +528,12 @@ def test_a_broken_link_is_said_to_be_one(visit: Open, query: str) -> None:
     assert state(page)["weight"] == 0.5
 
 
+def test_a_broken_link_is_still_said_to_be_one_when_a_late_reader_looks(visit: Open) -> None:
+    page = open_live(visit, "a=x", prepare=lambda page: page.clock.install())
+    page.clock.fast_forward("10:00")
+    expect(page.get_by_text("could not be read in full", exact=False)).to_be_visible()
+
+
 def test_a_new_draw_changes_function_and_inputs(visit: Open) -> None:
     page = open_live(visit)
     before = state(page)
@@ -574,6 +580,15 @@ def test_play_is_smooth_for_who_does_not_mind(visit: Open) -> None:
     # A fifth of the way in a second; a busy machine answers but a few times in it.
     assert all(abs(b - a) <= 0.15 for a, b in pairwise(seen))
     assert len(set(seen)) > 4
+
+
+def test_the_numbers_fill_while_the_slider_plays(visit: Open) -> None:
+    page = open_live(visit)
+    page.emulate_media(reduced_motion="no-preference")
+    page.get_by_role("button", name="Play").click()
+    page.get_by_text("The numbers", exact=True).click()
+    expect(page.locator(".icl-numbers tbody tr")).to_have_count(97)
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()  # it plays on
 
 
 def test_the_numbers_can_be_read_and_taken_home(visit: Open) -> None:
