@@ -8,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: book site test lint types unit notebooks browser chromium bench picture clean distclean help
+.PHONY: book site test lint types unit notebooks graphs browser chromium bench picture clean distclean help
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_FLAGS ?=
@@ -61,6 +61,8 @@ $(GRAPHS): $(LIBRARY) $(ENVIRONMENT)
 	@rm -f book/_vendor/live/*.onnx
 	$(BIN)/python -m icl_lib export --out book/_vendor/live
 
+graphs: $(GRAPHS)
+
 $(ASSETS): $(NODE_MODULES)
 	@rm -rf $(@D)
 	@install -D -m 644 -t $(@D)/katex node_modules/katex/dist/katex.min.css
@@ -94,9 +96,10 @@ $(SITE)/.built: $(PAGES) $(RUNTIME) $(GRAPHS) $(ASSETS) _build/.library
 
 # --- what must hold --------------------------------------------------------------------------------------------------
 
-test: lint types unit
-	$(MAKE) --jobs=2 --output-sync=line notebooks $(GRAPHS)
-	$(MAKE) browser
+# The graphs, which unit tests and browser tests look into, are exported beside the notebooks.
+test: lint types
+	$(MAKE) --jobs=2 --output-sync=line notebooks graphs
+	$(MAKE) unit browser
 
 lint: $(ENVIRONMENT)
 	$(BIN)/ruff check .
@@ -105,7 +108,7 @@ lint: $(ENVIRONMENT)
 types: $(ENVIRONMENT)
 	$(BIN)/mypy
 
-unit: $(ENVIRONMENT)
+unit: $(GRAPHS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore=tests/browser -n 2 --dist loadfile
 
 # Two at a time, and once: the site is built from these outputs.

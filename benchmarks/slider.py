@@ -10,16 +10,13 @@ from __future__ import annotations
 import gzip
 import shutil
 import statistics
-import tempfile
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
-from benchmarks.standin import REPLACED, stand_in, standard_curve
 from book.serve import make_server
 from icl_lib.browser import prior_of
 from icl_lib.widgets.explorer import QUERIES
@@ -28,6 +25,7 @@ SITE = Path(__file__).parents[1] / "_build" / "html"
 CHAPTER = "notebooks/convex_combinations.html"
 FREQUENCY = "notebooks/frequency_extrapolation.html"
 SELECTION = "notebooks/model_selection.html"
+STANDARD = "line+sine-0.5-standard-brief"
 MOVES = 60
 BATCHES, WARM_UP_BATCHES = 24, 6
 WARM_UP = 20  # the browser compiles what runs often a second time, better
@@ -71,11 +69,9 @@ def _latency(
     url: str,
     page_and_view: str,
     slider: str,
-    prepare: Callable[[Page], None] = lambda page: None,
 ) -> dict[str, list[float]]:
     """Milliseconds from each of MOVES key presses to the lines drawn, and to the frame painted."""
     page, _ = _open(browser, url)
-    prepare(page)
     page.goto(url + page_and_view)
     page.wait_for_selector("[data-stage=live]")
     page.get_by_role("slider", name=slider).first.focus()
@@ -134,21 +130,16 @@ _ASK = """async ([model, bayes, examples, queries, times]) => {
 
 def _standard(browser: Browser, url: str) -> list[dict[str, Any]]:
     """The paper's size in the explorer of combinations."""
-    view = f"{CHAPTER}?a=0.2&n=40&model={quote(REPLACED)}"
-    with tempfile.TemporaryDirectory() as folder:
-        _, graph = standard_curve(Path(folder))
-        times = _latency(
-            browser, url, view, "Combination weight", lambda page: stand_in(page, graph)
-        )
-        page, _ = _open(browser, url)
-        stand_in(page, graph)
-        page.goto(url + CHAPTER)
-        asked = [REPLACED, prior_of(REPLACED), 40, 128, WARM_UP + MOVES]
-        answers = page.evaluate(_ASK, asked)[WARM_UP:]
-        page.close()
+    view = f"{CHAPTER}?a=0.2&n=40&model={quote(STANDARD)}"
+    times = _latency(browser, url, view, "Combination weight")
+    page, _ = _open(browser, url)
+    page.goto(url + CHAPTER)
+    asked = [STANDARD, prior_of(STANDARD), 40, 128, WARM_UP + MOVES]
+    answers = page.evaluate(_ASK, asked)[WARM_UP:]
+    page.close()
     return [
         {
-            "what": f"{what}, standard with random weights",
+            "what": f"{what}, standard",
             "reference": "200 ms",
             "reach": "median under",
             "measured": f"{statistics.median(found):.0f} ms",

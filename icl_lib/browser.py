@@ -25,7 +25,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from icl_lib import bayes, recipes
-from icl_lib.model import SIZES, Transformer
+from icl_lib.model import SIZES, Transformer, TransformerConfig
 from icl_lib.samplers import FunctionClass, Mixture, Sinusoid
 from icl_lib.training import write_whole
 from icl_lib.weights import available, load
@@ -43,6 +43,7 @@ BAND_MODELS = (
     "line+wide-0.5-tiny",
     "fast+line+sine-0.01-tiny",
     "line+sine-0.5-small",
+    "line+sine-0.5-standard-brief",
     "sine-tiny",
 )
 """Models whose training bands the page tells apart."""
@@ -53,8 +54,8 @@ RIGHT_BAND = Mixture((recipes.LINE, Sinusoid(0.1, 20.0)), (0.5, 0.5))
 
 
 def prior_of(model: str) -> str:
-    """The name of what a model was pretrained on: its own name without the size."""
-    return model.rsplit("-", 1)[0]
+    """The name of what a model was pretrained on: its own name up to the size."""
+    return recipes.parts(model).mixture
 
 
 BAND_BAYES: dict[str, FunctionClass] = {
@@ -150,22 +151,20 @@ def _example(dtype: torch.dtype, dim: int) -> tuple[Tensor, Tensor, Tensor]:
     return draw(1, 7, dim), draw(1, 7), draw(1, 11, dim)
 
 
-def to_onnx(
+def _trace(
     module: nn.Module,
     inputs: tuple[Tensor, ...],
     names: list[str],
     outputs: list[str],
-    path: Path,
     dynamic: dict[str, Any] | None = None,
-) -> None:
-    """Write `module` as ONNX, whole or not at all.
+) -> onnx.ModelProto:
+    """A module as a graph.
 
     Args:
         module: what to export.
         inputs: to trace with.
         names: of the inputs.
         outputs: names of the outputs.
-        path: where to.
         dynamic: by input, the dimensions that are free; not given, the number of examples and of queries.
     """
     if dynamic is None:
@@ -191,8 +190,54 @@ def to_onnx(
         node.ClearField("metadata_props")
         node.ClearField("doc_string")
     proto.graph.ClearField("value_info")
-    _halve(proto)
-    write_whole(path, lambda part: onnx.save(proto, part))
+    return proto
+
+
+@cache
+def _template(config: TransformerConfig) -> tuple[onnx.ModelProto, dict[str, tuple[str, bool]]]:
+    """The graph of some model of a shape, and what each of its tensors holds: a parameter, and whether transposed.
+
+    To trace takes seconds, to put other weights into a graph does not. Of the positions a graph of prompts of one
+    length holds the rows that it needs.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Transformer(config).eval()
+        for parameter in model.parameters():  # no two alike: the exporter merges what is
+            nn.init.normal_(parameter)
+    if config.dim == 1:
+        inputs = _example(torch.float32, 1)
+        proto = _trace(TransformerCurve(model), inputs, ["xs", "ys", "queries"], ["mean"])
+    else:
+        dynamic, prompts = _prefixes(torch.float32, config.dim, config.max_examples)
+        proto = _trace(model, prompts, ["xs", "ys"], ["mean"], dynamic)
+    held = {}
+    for tensor in proto.graph.initializer:
+        values = torch.from_numpy(numpy_helper.to_array(tensor).copy())
+        for name, parameter in model.named_parameters():
+            if torch.equal(values, parameter[: len(values)] if values.ndim else parameter):
+                held[tensor.name] = name, False
+            elif values.ndim == 2 and torch.equal(values, parameter.t()):
+                held[tensor.name] = name, True
+    lost = set(dict(model.named_parameters())) - {name for name, _ in held.values()}
+    if lost:
+        raise RuntimeError(f"the exporter has altered parameters of the model: {sorted(lost)}")
+    return proto, held
+
+
+def _graph_of(model: Transformer) -> onnx.ModelProto:
+    """The graph of a model: its shape's, with its weights."""
+    template, held = _template(model.config)
+    proto = onnx.ModelProto()
+    proto.CopyFrom(template)
+    weights = dict(model.named_parameters())
+    for tensor in proto.graph.initializer:
+        if tensor.name in held:
+            name, transposed = held[tensor.name]
+            values = weights[name].detach()
+            rows = (values.T if transposed else values)[: tensor.dims[0]].contiguous()
+            tensor.CopyFrom(numpy_helper.from_array(rows.numpy(), tensor.name))
+    return proto
 
 
 def _halve(proto: onnx.ModelProto) -> None:
@@ -219,12 +264,17 @@ def _halve(proto: onnx.ModelProto) -> None:
     proto.graph.node.extend(nodes)
 
 
-def _publish(path: Path) -> dict[str, Any]:
-    """Put the hash of a graph into its name, so that a browser may cache it for ever."""
-    data = path.read_bytes()
-    named = path.with_name(f"{path.stem}.{hashlib.sha256(data).hexdigest()[:12]}.onnx")
-    os.replace(path, named)
-    return {"file": named.name, "bytes": len(data)}
+def _publish(proto: onnx.ModelProto, folder: Path, name: str) -> dict[str, Any]:
+    """Write a graph, whole or not at all, with its hash in its name, so that a browser may cache it for ever.
+
+    Returns:
+        The file's name and size.
+    """
+    _halve(proto)
+    data = proto.SerializeToString()
+    path = folder / f"{name}.{hashlib.sha256(data).hexdigest()[:12]}.onnx"
+    write_whole(path, lambda part: part.write_bytes(data))
+    return {"file": path.name, "bytes": len(data)}
 
 
 def _prefixes(dtype: torch.dtype, dim: int, n: int) -> tuple[dict[str, Any], tuple[Tensor, Tensor]]:
@@ -235,26 +285,15 @@ def _prefixes(dtype: torch.dtype, dim: int, n: int) -> tuple[dict[str, Any], tup
     return {"xs": {0: batch}, "ys": {0: batch}}, (xs, xs[..., 0])
 
 
-def export_curve(module: TransformerCurve, path: Path) -> dict[str, Any]:
-    """Export a model of one dimension to `path`, with its hash put into the name; returns name and size."""
-    to_onnx(module, _example(torch.float32, 1), ["xs", "ys", "queries"], ["mean"], path)
-    return _publish(path)
-
-
 def export_model(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Export the shipped model `name` into `folder`; returns its entry in the manifest.
 
     In one dimension it predicts a curve (see `TransformerCurve`), in several it predicts at every prefix of a batch of
     prompts of `max_examples` points.
     """
-    path = Path(folder) / f"{name}.onnx"
-    config = load(name).config
-    if config.dim == 1:
-        entry = export_curve(transformer_curve(name), path)
-    else:
-        dynamic, inputs = _prefixes(torch.float32, config.dim, config.max_examples)
-        to_onnx(transformer_prefixes(name), inputs, ["xs", "ys"], ["mean"], path, dynamic)
-        entry = _publish(path)
+    model = load(name)
+    entry = _publish(_graph_of(model), Path(folder), name)
+    config = model.config
     size = next(
         (s for s, shape in SIZES.items() if shape == (config.layers, config.heads, config.width)),
         "other",
@@ -264,30 +303,29 @@ def export_model(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 def export_bayes(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Export the exact posterior of the mixture `name` into `folder`; returns its entry in the manifest."""
-    path = Path(folder) / f"bayes-{name}.onnx"
     weight = torch.tensor(0.5, dtype=torch.float64)
     if name in PREFIX_BAYES:
         dynamic, inputs = _prefixes(torch.float64, PREFIX_BAYES[name].dim, recipes.POINTS)
         names, outputs = ["xs", "ys", "weight"], ["dense", "sparse", "mixture", "probability"]
-        to_onnx(bayes_prefixes(name), (*inputs, weight), names, outputs, path, dynamic)
+        proto = _trace(bayes_prefixes(name), (*inputs, weight), names, outputs, dynamic)
     else:
         names, outputs = ["xs", "ys", "queries", "weight"], ["mixture", "oracle", "probability"]
-        to_onnx(bayes_curve(name), (*_example(torch.float64, 1), weight), names, outputs, path)
-    return _publish(path)
+        inputs = _example(torch.float64, 1)
+        proto = _trace(bayes_curve(name), (*inputs, weight), names, outputs)
+    return _publish(proto, Path(folder), f"bayes-{name}")
 
 
 def export_bands(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Export the exact posterior of the prior `name` of BAND_BAYES into `folder`; returns its entry in the manifest."""
-    path = Path(folder) / f"bands-{name}.onnx"
     names, outputs = ["xs", "ys", "queries"], ["mean", "probability"]
-    to_onnx(bayes_bands(name), _example(torch.float64, 1), names, outputs, path)
-    return _publish(path)
+    proto = _trace(bayes_bands(name), _example(torch.float64, 1), names, outputs)
+    return _publish(proto, Path(folder), f"bands-{name}")
 
 
 def combination_models() -> list[str]:
     """The shipped models of lines and sines in equal parts, by size."""
-    shipped = available()
-    return [name for name in (f"line+sine-0.5-{size}" for size in SIZES) if name in shipped]
+    shipped = (name for name in available() if prior_of(name) == "line+sine-0.5")
+    return sorted(shipped, key=lambda name: list(SIZES).index(recipes.parts(name).size))
 
 
 def page_models() -> list[str]:

@@ -9,7 +9,7 @@ x_1, y_1, ..., x_i and nothing later, so one pass gives the prediction at every 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import Any
 
 import torch
@@ -96,7 +96,7 @@ class TransformerConfig:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, without biases, by PyTorch's own kernel."""
+    """Multi-head self-attention, without biases."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -107,11 +107,20 @@ class Attention(nn.Module):
     def forward(
         self,
         stream: Float[Tensor, "batch tokens width"],
-        mask: Bool[Tensor, "tokens tokens"] | None,
+        earlier: Bool[Tensor, "tokens context"] | None,
     ) -> Float[Tensor, "batch tokens width"]:
-        """Attend causally, or by `mask` (True where row may see column)."""
+        """Attend causally, or to oneself and to what is `earlier` (True) among the first tokens, the context."""
         q, k, v = self.project_in(stream).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        if earlier is None:
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            # Tokens that see none of each other need no scores with each other: no square matrix of all tokens.
+            context = earlier.shape[1]
+            q = q / sqrt(q.shape[-1])
+            scores = (q @ k[:, :, :context].mT).masked_fill(~earlier, -inf)  # (B, heads, T, C)
+            own = (q * k).sum(-1, keepdim=True)
+            weights = torch.cat((scores, own), dim=-1).softmax(-1)
+            mixed = weights[..., :-1] @ v[:, :, :context] + weights[..., -1:] * v
         return self.project_out(mixed.transpose(1, 2).flatten(2))
 
 
@@ -129,9 +138,9 @@ class Block(nn.Module):
     def forward(
         self,
         stream: Float[Tensor, "batch tokens width"],
-        mask: Bool[Tensor, "tokens tokens"] | None,
+        earlier: Bool[Tensor, "tokens context"] | None,
     ) -> Float[Tensor, "batch tokens width"]:
-        stream = stream + self.attention(self.attention_norm(stream), mask)
+        stream = stream + self.attention(self.attention_norm(stream), earlier)
         hidden = F.gelu(self.network_in(self.network_norm(stream)), approximate="tanh")
         return stream + self.network_out(hidden)
 
@@ -278,8 +287,7 @@ class Transformer(nn.Module):
         tokens = torch.cat((self._tokens(xs, ys), queries), dim=1)
         index = torch.arange(tokens.shape[1], device=tokens.device)
         stream = self.read_in(tokens) + self.positions(index.clamp(max=context))
-        row, column = index[:, None], index[None, :]
-        mask = (column <= row) & (column < context) | (column == row)
+        earlier = index[None, :context] < index[:, None]
         for block in self.blocks:
-            stream = block(stream, mask)
+            stream = block(stream, earlier)
         return self.read_out(self.norm(stream[:, context:]))[..., 0]

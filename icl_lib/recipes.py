@@ -6,10 +6,11 @@ them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from icl_lib.model import TransformerConfig
+from icl_lib.model import SIZES, TransformerConfig
 from icl_lib.samplers import (
     DenseLinear,
     FunctionClass,
@@ -19,6 +20,30 @@ from icl_lib.samplers import (
     SparseLinear,
 )
 from icl_lib.training import Ramp, Setting
+
+
+class Parts(NamedTuple):
+    """What a model's name says: the mixture, the size, and what differs from that size's other models, or ""."""
+
+    mixture: str
+    size: str
+    differs: str
+
+
+def parts(name: str) -> Parts:
+    """Take the name of a model apart.
+
+    Raises:
+        ValueError: a name without a size.
+    """
+    found = re.fullmatch(rf"(.+?)-({'|'.join(SIZES)})(?:-(.+))?", name)
+    if found is None:
+        raise ValueError(
+            f"a model's name is <classes>[-<weight>]-<size>[-<what differs>], with a size of {', '.join(SIZES)}; "
+            f"got {name!r}"
+        )
+    return Parts(found[1], found[2], found[3] or "")
+
 
 POINTS = 41
 """Points in a prompt of training: up to 40 in-context examples and a query."""
@@ -176,6 +201,10 @@ RECIPES: dict[str, Setting] = {
     # What the second loss is worth: the same but for that.
     "dense+sparse-0.5-short-plain": replace(
         _supervised(_SELECTION["dense+sparse-0.5"]), deep_supervision=0.0
+    ),
+    # The paper's size in an hour of two cores: less than a hundredth of the prompts of its recipe below.
+    "line+sine-0.5-standard-brief": _one_dimensional(
+        line_and_sine(0.5), "standard", 1600, 12, every=66, muon_rate=2.5e-3, adamw_rate=1e-3
     ),
     # These wait for a GPU: no weights are shipped yet, and the rates have not been tried.
     **{

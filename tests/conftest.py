@@ -1,5 +1,8 @@
 """Public signatures carry shapes; in the tests they are checked at run time."""
 
+import json
+from pathlib import Path
+
 import jaxtyping
 
 import tests.shapes  # noqa: F401  (the hook finds the checker as an attribute of the package)
@@ -21,3 +24,18 @@ def unchecked():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+ROOT = Path(__file__).parents[1]
+LIVE = ROOT / "book" / "_vendor" / "live"
+
+
+@pytest.fixture(scope="session")
+def site_graph():
+    """Finds the graph that the site has of a model or a posterior, by its group in the manifest and its name."""
+    manifest = LIVE / "manifest.json"
+    library = [p for p in (ROOT / "icl_lib").rglob("*") if p.is_file() and p.suffix != ".pyc"]
+    if not manifest.exists() or manifest.stat().st_mtime < max(p.stat().st_mtime for p in library):
+        pytest.fail("the site's graphs are not those of the library as it is: make graphs")
+    entries = json.loads(manifest.read_text())
+    return lambda group, name: LIVE / entries[group][name]["file"]

@@ -23,24 +23,16 @@ def inputs(n, *, data_weight=0.5, weight=0.5, seed=0, n_queries=128):
     )
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    path = tmp_path_factory.mktemp("graph") / "bayes.onnx"
-    browser.to_onnx(
-        bayes.curve_module(MIXTURE),
-        inputs(7, n_queries=11),
-        ["xs", "ys", "queries", "weight"],
-        OUTPUTS,
-        path,
-    )
-    return path
+@pytest.fixture
+def path(site_graph):
+    return site_graph("bayes", "line+sine-0.5")
 
 
 @pytest.fixture(scope="module")
-def session(path):
+def session(site_graph):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(path, options)
+    return onnxruntime.InferenceSession(site_graph("bayes", "line+sine-0.5"), options)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 7, 20, 40])
@@ -207,16 +199,13 @@ def test_far_from_its_prior_the_right_band_still_finds_the_sine(amplitude, scale
     assert (mean - truth).abs().max() < 1e-3 * amplitude
 
 
-@pytest.fixture(scope="module", params=["rare", "right", "sine"])
-def bands(request, tmp_path_factory):
+@pytest.fixture(scope="module", params=sorted(browser.BAND_BAYES))
+def bands(request, site_graph):
     """A module of bands, and its graph."""
-    module = bayes.band_module(BANDS[request.param])
-    path = tmp_path_factory.mktemp("graph") / "bands.onnx"
-    names = ["xs", "ys", "queries"]
-    browser.to_onnx(module, a_sine(7, 2.0, n_queries=11), names, ["mean", "probability"], path)
+    path = site_graph("bands", request.param)
     assert path.stat().st_size < 200_000
     assert {node.domain for node in onnx.load(path).graph.node} == {""}
-    return module, onnxruntime.InferenceSession(path)
+    return browser.bayes_bands(request.param), onnxruntime.InferenceSession(path)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 40])

@@ -1,5 +1,8 @@
 """The exported graphs give torch's numbers, in Python's onnxruntime; the browser's own are tested on the page."""
 
+import hashlib
+import json
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -16,22 +19,11 @@ from icl_lib import (
     weights,
 )
 
-NAME = "line+sine-0.5-tiny"
+from .conftest import LIVE
 
-
-def exported(folder, model, posterior):
-    """The graphs of a model and of a posterior, as files in `folder`."""
-    entries = {
-        "model": browser.export_model(model, folder),
-        "bayes": browser.export_bayes(posterior, folder),
-    }
-    return {kind: folder / entry["file"] for kind, entry in entries.items()}
-
-
-@pytest.fixture(scope="module")
-def graphs(tmp_path_factory):
-    files = exported(tmp_path_factory.mktemp("live"), NAME, "line+sine-0.5")
-    return {kind: onnxruntime.InferenceSession(file) for kind, file in files.items()}
+PAGE = browser.page_models()
+CURVES = [name for name in PAGE if recipes.RECIPES[name].model.dim == 1]
+LINEAR = [name for name in PAGE if name not in CURVES]
 
 
 def draw(n, q, dtype, seed):
@@ -42,26 +34,27 @@ def draw(n, q, dtype, seed):
     ]
 
 
-@pytest.mark.parametrize("n", [0, 1, 2, 7, 40])
-@pytest.mark.parametrize("q", [1, 97])
-def test_the_transformers_graph_equals_torch(graphs, n, q):
-    xs, ys, queries = draw(n, q, torch.float32, seed=n)
-    (mean,) = graphs["model"].run(
-        None, {"xs": xs.numpy(), "ys": ys.numpy(), "queries": queries.numpy()}
-    )
-    expected = browser.transformer_curve(NAME)(xs, ys, queries).numpy()
-    # Noise for values is far from anything trained on: there single precision itself is worth
-    # some 1e-5 of outputs near 1.
-    assert mean.shape == (1, q) and np.abs(mean - expected).max() < 1e-4
+@pytest.mark.parametrize("name", CURVES)
+def test_every_curves_graph_equals_torch(site_graph, name):
+    session = onnxruntime.InferenceSession(site_graph("models", name))
+    for n, q in ((0, 1), (0, 97), (1, 97), (2, 1), (7, 97), (40, 1), (40, 97)):
+        xs, ys, queries = draw(n, q, torch.float32, seed=n)
+        given = {"xs": xs.numpy(), "ys": ys.numpy(), "queries": queries.numpy()}
+        (mean,) = session.run(None, given)
+        expected = browser.transformer_curve(name)(xs, ys, queries).detach().numpy()
+        # Noise for values is far from anything trained on: there single precision itself is worth
+        # some 1e-5 of outputs near 1.
+        assert mean.shape == (1, q) and np.abs(mean - expected).max() < 1e-4
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 40])
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
-def test_the_posteriors_graph_equals_torch(graphs, n, weight):
+def test_the_posteriors_graph_equals_torch(site_graph, n, weight):
     xs, ys, queries = draw(n, 33, torch.float64, seed=n)
     at = torch.tensor(weight, dtype=torch.float64)
     values = {"xs": xs, "ys": ys, "queries": queries, "weight": at}
-    found = graphs["bayes"].run(None, {name: value.numpy() for name, value in values.items()})
+    session = onnxruntime.InferenceSession(site_graph("bayes", "line+sine-0.5"))
+    found = session.run(None, {name: value.numpy() for name, value in values.items()})
     for one, other in zip(
         found, browser.bayes_curve("line+sine-0.5")(xs, ys, queries, at), strict=True
     ):
@@ -73,30 +66,23 @@ def test_an_unknown_posterior_is_refused():
         browser.bayes_curve("nosuch")
 
 
-LINEAR = "dense+sparse-0.5-tiny"
-
-
-@pytest.fixture(scope="module")
-def prefix_graphs(tmp_path_factory):
-    return exported(tmp_path_factory.mktemp("live"), LINEAR, "dense+sparse")
-
-
-@pytest.mark.parametrize("batch", [1, 5, 16])
-def test_a_linear_models_graph_equals_torch_at_every_prefix(prefix_graphs, batch):
-    xs, ys, _ = sample_prompts(SparseLinear(20, 3), batch, 41, seed=batch)
-    session = onnxruntime.InferenceSession(prefix_graphs["model"])
-    (mean,) = session.run(None, {"xs": xs.numpy(), "ys": ys.numpy()})
-    with torch.no_grad():
-        expected = browser.transformer_prefixes(LINEAR)(xs, ys).numpy()
-    assert mean.shape == (batch, 41) and np.abs(mean - expected).max() < 1e-5
+@pytest.mark.parametrize("name", LINEAR)
+def test_every_linear_models_graph_equals_torch_at_every_prefix(site_graph, name):
+    session = onnxruntime.InferenceSession(site_graph("models", name))
+    for batch in (1, 5, 16):
+        xs, ys, _ = sample_prompts(SparseLinear(20, 3), batch, 41, seed=batch)
+        (mean,) = session.run(None, {"xs": xs.numpy(), "ys": ys.numpy()})
+        with torch.no_grad():
+            expected = browser.transformer_prefixes(name)(xs, ys).numpy()
+        assert mean.shape == (batch, 41) and np.abs(mean - expected).max() < 1e-5
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.01, 0.5, 1.0])
 @pytest.mark.parametrize("nnz", [2, 3, 20])
-def test_the_linear_posteriors_graph_equals_the_library(prefix_graphs, weight, nnz):
+def test_the_linear_posteriors_graph_equals_the_library(site_graph, weight, nnz):
     xs, ys, _ = sample_prompts(SparseLinear(20, nnz), 4, 41, seed=nnz)
     xs, ys = xs.double(), ys.double()
-    session = onnxruntime.InferenceSession(prefix_graphs["bayes"])
+    session = onnxruntime.InferenceSession(site_graph("bayes", "dense+sparse"))
     given = {"xs": xs.numpy(), "ys": ys.numpy(), "weight": np.array(weight)}
     dense, sparse, mixture, probability = (torch.tensor(v) for v in session.run(None, given))
     prior = Mixture((DenseLinear(20), SparseLinear(20, 2)), (weight, 1 - weight))
@@ -108,10 +94,20 @@ def test_the_linear_posteriors_graph_equals_the_library(prefix_graphs, weight, n
         assert (one - expected).abs().max() < 1e-6
 
 
-def test_a_graph_is_as_small_as_its_weights_on_disk(prefix_graphs):
-    on_disk = (weights.FOLDER / f"{LINEAR}.safetensors").stat().st_size
-    assert prefix_graphs["model"].stat().st_size < 1.2 * on_disk
-    assert prefix_graphs["bayes"].stat().st_size < 200_000
+def test_a_graph_is_as_small_as_its_weights_on_disk(site_graph):
+    for name in PAGE:
+        on_disk = (weights.FOLDER / f"{name}.safetensors").stat().st_size
+        assert site_graph("models", name).stat().st_size < 1.2 * on_disk, name
+    assert site_graph("bayes", "dense+sparse").stat().st_size < 200_000
+
+
+def test_every_graph_is_named_by_its_hash(site_graph):
+    manifest = json.loads((LIVE / browser.MANIFEST).read_text())
+    for group, entries in manifest.items():
+        for name, entry in entries.items():
+            data = site_graph(group, name).read_bytes()
+            assert len(data) == entry["bytes"]
+            assert hashlib.sha256(data).hexdigest()[:12] in entry["file"]
 
 
 def test_other_classes_have_no_graph_of_prefixes():
@@ -126,16 +122,6 @@ def test_every_model_of_bands_has_the_posterior_of_its_own_prior():
         prior = browser.BAND_BAYES[browser.prior_of(name)]
         assert prior == recipes.RECIPES[name].function_class
     assert set(browser.BAND_MODELS) & set(weights.available()) <= set(browser.page_models())
-
-
-def test_the_graph_of_bands_equals_the_module(tmp_path):
-    entry = browser.export_bands("line+gapped-0.5", tmp_path)
-    session = onnxruntime.InferenceSession(tmp_path / entry["file"])
-    xs, ys, queries = draw(12, 33, torch.float64, seed=3)
-    values = {"xs": xs.numpy(), "ys": ys.numpy(), "queries": queries.numpy()}
-    expected = browser.bayes_bands("line+gapped-0.5")(xs, ys, queries)
-    for one, other in zip(session.run(None, values), expected, strict=True):
-        assert np.abs(one - other.numpy()).max() < 1e-6
 
 
 def test_an_unknown_prior_of_bands_is_refused():

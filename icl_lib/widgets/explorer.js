@@ -42,8 +42,9 @@ function drawFunction(seed) {
 const CURVE = { kind: 'curve', settings: ['model', 'bayes', 'weight'], asks: ['xs', 'ys', 'queries'], answers: [...COMPUTED, 'probability'] };
 
 function modelLabel(name) {
-  const [, classes, , size] = /^(.+?)(-[\d.]+)?-([a-z]+)$/.exec(name) ?? [, name, , ''];
-  return `${classes.replaceAll('+', ' + ')}${classes.includes('+') ? '' : ' only'}, ${size}`;
+  const [, classes, , ...shape] = /^(.+?)(-[\d.]+)?-([a-z]+)(?:-([a-z]+))?$/.exec(name) ?? [, name, ,];
+  const only = classes.includes('+') ? '' : ' only';
+  return [classes.replaceAll('+', ' + ') + only, ...shape].filter(Boolean).join(', ');
 }
 
 function render({ model, el }) {

@@ -14,6 +14,7 @@ from IPython.display import HTML
 from jaxtyping import Float
 
 from icl_lib import browser
+from icl_lib.recipes import parts
 from icl_lib.samplers import Sinusoid
 from icl_lib.widgets.kernel import serve, within
 from icl_lib.widgets.plot import as_prompt, draw_inputs, mean_square, top_of
@@ -79,8 +80,8 @@ def describe(model: str) -> dict[str, Any]:
         if share < RARE
     ]
     covered = " and ".join(usual) + "".join(rare)
-    size = model.rsplit("-", 1)[1]
-    word = _WORDS[prior] + ("" if size == "tiny" else f", {size}")
+    _, size, differs = parts(model)
+    word = ", ".join(filter(None, (_WORDS[prior], size if size != "tiny" else "", differs)))
     return {
         "name": model,
         "prior": prior,

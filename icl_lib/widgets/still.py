@@ -13,6 +13,8 @@ from math import log, log10
 import numpy as np
 from IPython.display import HTML
 
+from icl_lib.recipes import parts
+
 REACH = 3.0
 """Plots show x in [-REACH, REACH]."""
 
@@ -239,8 +241,10 @@ def _row(label: str, note: str, look: str, error: float | None) -> str:
 
 def model_label(name: str) -> str:
     """As modelLabel in explorer.js."""
-    *classes, size = name.split("-")
-    return f"{classes[0].replace('+', ' + ')}{'' if '+' in classes[0] else ' only'}, {size}"
+    mixture, *shape = parts(name)
+    classes = mixture.split("-")[0]
+    only = "" if "+" in classes else " only"
+    return ", ".join((classes.replace("+", " + ") + only, *filter(None, shape)))
 
 
 def _place(error: float) -> float:

@@ -9,6 +9,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -42,18 +43,19 @@ class Visit:
     context: BrowserContext
     root: str
     problems: list[str] = field(default_factory=list)
-    files: dict[str, int] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
 
     @property
     def transferred(self) -> int:
         """Bytes of the files loaded so far, each once, as a compressing server sends them."""
-        return sum(self.files.values())
+        return sum(map(compressed_size, self.files.values()))
 
     def allow(self, *parts: str) -> None:
         """Forgive the problems that contain one of these strings: the test has provoked them."""
         self.problems[:] = [p for p in self.problems if not any(part in p for part in parts)]
 
 
+@cache
 def compressed_size(file: Path) -> int:
     """Return the size of a file as sent: gzipped, or as it is where that is smaller."""
     content = file.read_bytes()
@@ -147,7 +149,7 @@ def visit(browser: Browser, site_url: str, site_dir: Path) -> Iterator[Callable[
             name = unquote(urlsplit(url.removeprefix(site_url)).path)
             file = site_dir / (name or "index.html")
             if file.is_file():
-                visit.files[name] = compressed_size(file)
+                visit.files[name] = file
 
         def on_response(response: Response) -> None:
             if response.status >= 400:
