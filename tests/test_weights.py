@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from icl_lib import DenseLinear, TransformerConfig, WeightsError, available, load, sample_prompts
 from icl_lib.recipes import RECIPES, parts
 from icl_lib.training import Setting, fit
-from icl_lib.weights import read_card, save
+from icl_lib.weights import FOLDER, read_card, save
 
 SETTING = Setting(DenseLinear(2), TransformerConfig(2, 5, 1, 2, 16), steps=2, seed=9)
 
@@ -124,3 +124,4 @@ def test_every_shipped_model_is_made_by_its_recipe():
         assert card["name"] == name
         assert card["recipe"] == json.loads(json.dumps(RECIPES[name].as_dict())), name
         assert card["steps"] == RECIPES[name].steps
+        assert (FOLDER / f"{name}.safetensors").stat().st_size < 20 * 2**20, name
