@@ -310,9 +310,7 @@ def export_bayes(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
         proto = _trace(bayes_prefixes(name), (*inputs, weight), names, outputs, dynamic)
     else:
         names, outputs = ["xs", "ys", "queries", "weight"], ["mixture", "oracle", "probability"]
-        proto = _trace(
-            bayes_curve(name), (*_example(torch.float64, 1), weight), names, outputs
-        )
+        proto = _trace(bayes_curve(name), (*_example(torch.float64, 1), weight), names, outputs)
     return _publish(proto, Path(folder), f"bayes-{name}")
 
 

@@ -27,6 +27,7 @@ CurvePredictor = Callable[[Tensor, Tensor, Tensor], Tensor]
 RESAMPLES = 2000
 COVERAGE = 0.90
 _BATCH = 128
+_CURVES = 16  # so few that what a transformer has in hand stays in a CPU's cache
 _TAILS = torch.tensor([(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], dtype=torch.float64)
 
 
@@ -57,11 +58,7 @@ def squared_errors(
     _check_evaluation(predictors, n_prompts, seed)
     check_count("n_examples", n_examples)
     xs, ys, _ = sample_prompts(function_class, n_prompts, n_examples, seed=seed)
-    errors = {}
-    for name, predictor in predictors.items():
-        parts = [predictor(x, y) for x, y in zip(xs.split(_BATCH), ys.split(_BATCH), strict=True)]
-        errors[name] = _checked(name, parts, ys).square()
-    return errors
+    return {name: (found - ys).square() for name, found in predictions(predictors, xs, ys).items()}
 
 
 def curve_errors(
@@ -139,15 +136,13 @@ def same_query_errors(
     check_count("n_queries", n_queries)
     most = max(n_examples)
     xs, ys, _ = sample_prompts(function_class, n_prompts, most + n_queries, seed=seed)
-    errors = {}
-    for name, predictor in predictors.items():
-        columns = []
-        for n in n_examples:
-            prompts = zip(*(t.split(_BATCH) for t in (xs, ys)), strict=True)
-            parts = [predictor(x[:, :n], y[:, :n], x[:, most:]) for x, y in prompts]
-            columns.append(_checked(name, parts, ys[:, most:]).square().mean(1))
-        errors[name] = torch.stack(columns, dim=1)
-    return errors
+    columns = [
+        curve_predictions(predictors, xs[:, :n], ys[:, :n], xs[:, most:]) for n in n_examples
+    ]
+    return {
+        name: torch.stack([(c[name] - ys[:, most:]).square().mean(1) for c in columns], dim=1)
+        for name in predictors
+    }
 
 
 def _check_evaluation(predictors: Mapping[str, object], n_prompts: int, seed: int) -> None:
@@ -157,21 +152,34 @@ def _check_evaluation(predictors: Mapping[str, object], n_prompts: int, seed: in
     check_seed(seed)
 
 
-def _checked(name: str, parts: list[Tensor], truth: Tensor) -> Tensor:
-    """Errors of the predictions, float64, once they are known to be predictions."""
+def _in_parts(
+    predictors: Mapping[str, Callable[..., Tensor]],
+    size: int,
+    shape: torch.Size,
+    *inputs: Tensor,
+) -> dict[str, Tensor]:
+    """What each predictor says, `size` prompts at a time, float64, once it is known to be predictions of `shape`."""
+    prompts = list(zip(*(values.split(size) for values in inputs), strict=True))
+    return {
+        name: _checked(name, [predictor(*part) for part in prompts], shape)
+        for name, predictor in predictors.items()
+    }
+
+
+def _checked(name: str, parts: list[Tensor], shape: torch.Size) -> Tensor:
     for part in parts:
         if not isinstance(part, Tensor):
             raise ValueError(
                 f"predictor {name!r} must return a torch.Tensor, got {type(part).__name__}"
             )
     predictions = torch.cat(parts).double()
-    if predictions.shape != truth.shape:
+    if predictions.shape != shape:
         raise ValueError(
-            f"predictor {name!r} must return shape {tuple(truth.shape)}, got {tuple(predictions.shape)}"
+            f"predictor {name!r} must return shape {tuple(shape)}, got {tuple(predictions.shape)}"
         )
     if not bool(torch.isfinite(predictions).all()):
         raise ValueError(f"predictor {name!r} must return finite predictions, got NaN or infinity")
-    return predictions - truth.double()
+    return predictions
 
 
 def bootstrap_interval(
@@ -335,15 +343,33 @@ def predictions(
     """
     if not predictors:
         raise ValueError("predictions need at least one predictor, got none")
-    zero = torch.zeros_like(ys)
-    return {
-        name: _checked(
-            name,
-            [predictor(x, y) for x, y in zip(xs.split(_BATCH), ys.split(_BATCH), strict=True)],
-            zero,
-        )
-        for name, predictor in predictors.items()
-    }
+    return _in_parts(predictors, _BATCH, ys.shape, xs, ys)
+
+
+@torch.no_grad()
+def curve_predictions(
+    predictors: Mapping[str, CurvePredictor],
+    xs: Float[Tensor, "batch n d"],
+    ys: Float[Tensor, "batch n"],
+    queries: Float[Tensor, "batch queries d"],
+) -> dict[str, Float[Tensor, "batch queries"]]:
+    """What each predictor says at the same queries of the same prompts, a part of the prompts at a time.
+
+    Args:
+        predictors: by name, each `(xs, ys, queries) -> predictions`.
+        xs: inputs of the examples (B, n, d).
+        ys: their values (B, n).
+        queries: where to predict (B, Q, d).
+
+    Returns:
+        For each name a float64 tensor (B, Q).
+
+    Raises:
+        ValueError: no predictor, or predictions that are not finite or of another shape.
+    """
+    if not predictors:
+        raise ValueError("predictions need at least one predictor, got none")
+    return _in_parts(predictors, _CURVES, queries.shape[:2], xs, ys, queries)
 
 
 def blend_weight(

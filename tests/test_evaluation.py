@@ -12,6 +12,7 @@ from icl_lib.evaluation import (
     bootstrap_interval,
     bootstrap_ratio,
     curve_errors,
+    curve_predictions,
     examples_to_reach,
     excess_risk,
     largest_rise,
@@ -233,10 +234,10 @@ def test_the_examples_to_reach_a_level_are_those_from_which_it_holds():
 
 def test_only_the_examples_grow_from_column_to_column():
     lengths = (0, 2, 5)
-    seen = []
+    seen = {n: [] for n in lengths}
 
     def spy(xs, ys, queries):
-        seen.append((xs, ys, queries))
+        seen[xs.shape[1]].append((xs, ys, queries))
         return torch.zeros(queries.shape[:2])
 
     errors = same_query_errors(
@@ -244,10 +245,12 @@ def test_only_the_examples_grow_from_column_to_column():
     )
     assert errors["zero"].shape == (50, 3)
     assert torch.equal(errors["zero"][:, 0], errors["zero"][:, 2])  # nothing but zero was said
-    for (xs, ys, queries), n in zip(seen[:3], lengths, strict=True):
-        assert xs.shape == (50, n, 3) and ys.shape == (50, n)
-        assert torch.equal(xs, seen[2][0][:, :n])
-        assert torch.equal(queries, seen[2][2])
+    met = {n: [torch.cat(parts) for parts in zip(*calls, strict=True)] for n, calls in seen.items()}
+    for n, (xs, ys, queries) in met.items():
+        assert xs.shape == (100, n, 3) and ys.shape == (100, n)  # 50, and the same again
+        assert torch.equal(xs[:50], xs[50:])
+        assert torch.equal(xs, met[5][0][:, :n])
+        assert torch.equal(queries, met[5][2])
 
 
 def test_exact_bayes_does_not_get_worse_on_the_same_queries():
@@ -270,3 +273,16 @@ def test_predictions_are_those_of_the_predictors():
     assert torch.equal(found["sum"], xs.sum(-1).double())
     with pytest.raises(ValueError, match="at least one predictor"):
         predictions({}, xs, ys)
+
+
+def test_predictions_of_curves_are_those_of_the_predictors():
+    def last_plus_query(xs, ys, queries):
+        return xs[:, -1] + ys[:, -1:] + queries[..., 0]
+
+    xs, ys, queries = torch.randn(50, 4, 1), torch.randn(50, 4), torch.randn(50, 7, 1)
+    found = curve_predictions({"said": last_plus_query}, xs, ys, queries)
+    assert torch.equal(found["said"], last_plus_query(xs, ys, queries).double())
+    with pytest.raises(ValueError, match="at least one predictor"):
+        curve_predictions({}, xs, ys, queries)
+    with pytest.raises(ValueError, match=r"'flat' must return shape \(50, 7\), got \(50,\)"):
+        curve_predictions({"flat": lambda xs, ys, queries: ys[:, 0]}, xs, ys, queries)
