@@ -337,10 +337,14 @@ def _optimisers(run: Run) -> dict[str, torch.optim.Optimizer]:
             matrices,
             lr=setting.muon_rate,
             weight_decay=setting.muon_decay,
-            dtype=torch.bfloat16 if matrices[0].is_cuda else torch.float32,
+            dtype=torch.bfloat16 if _on_gpu(matrices[0].device) else torch.float32,
         ),
         "adamw": torch.optim.AdamW(rest, lr=setting.adamw_rate, weight_decay=0.0, fused=True),
     }
+
+
+def _on_gpu(device: torch.device) -> bool:
+    return device.type == "cuda"
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -362,7 +366,7 @@ def train_steps(run: Run) -> Iterator[float]:
     """
     setting, model, probes = run.setting, run.model, run.probes
     device = next(model.parameters()).device
-    on_gpu = device.type == "cuda"
+    on_gpu = _on_gpu(device)
     slice_size = setting.batch_size if on_gpu else 16
 
     def errors(xs: Tensor, ys: Tensor, truth: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ from icl_lib import (
     baselines,
     bayes,
     sample_prompts,
+    training,
 )
 from icl_lib.training import CHECKPOINT, Ramp, Run, Setting, TrainingDiverged, fit, train_steps
 
@@ -241,3 +242,38 @@ def test_a_mixture_of_classes_trains_in_any_dimension_of_the_curriculum():
     setting = Setting(mixture, model, steps=3, dims=Ramp(2, 4))
     losses = list(train_steps(Run.start(setting)))
     assert len(losses) == 3 and all(0 < loss < 10 for loss in losses)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_gpus_way_is_compiled_for_every_size_and_learns_as_much(monkeypatch):
+    # There is no GPU here: the same step, whole batch, compiled and in bfloat16, on the CPU.
+    setting = Setting(
+        DenseLinear(2),
+        TransformerConfig(dim=2, max_examples=13, layers=3, heads=2, width=16),
+        steps=60,
+        batch_size=32,
+        dims=Ramp(1, 2, every=20),
+        examples=Ramp(3, 13, every=3),
+        warmup=10,
+        deep_supervision=0.5,
+    )
+    plain = list(train_steps(Run.start(setting)))
+    sizes = []
+
+    def eager(graph, inputs):
+        sizes.append(len(inputs))
+        return graph.forward
+
+    compile = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda f, **how: compile(f, backend=eager, fullgraph=True, **how)
+    )
+    monkeypatch.setattr(training, "_on_gpu", lambda device: True)
+    run = Run.start(setting)
+    assert run.optimisers["muon"].dtype == torch.bfloat16
+    losses = list(train_steps(run))
+    assert len(sizes) == 11  # from 3 to 13 points, each once: more than dynamo would by itself
+    assert all(p.dtype == torch.float32 for p in run.parameters())
+    late = slice(-15, None)
+    assert sum(losses[late]) == pytest.approx(sum(plain[late]), rel=0.05)
+    assert losses != plain
