@@ -159,6 +159,8 @@ def _in_parts(
     *inputs: Tensor,
 ) -> dict[str, Tensor]:
     """What each predictor says, `size` prompts at a time, float64, once it is known to be predictions of `shape`."""
+    if not predictors:
+        raise ValueError("predictions need at least one predictor, got none")
     prompts = list(zip(*(values.split(size) for values in inputs), strict=True))
     return {
         name: _checked(name, [predictor(*part) for part in prompts], shape)
@@ -341,8 +343,6 @@ def predictions(
     Raises:
         ValueError: no predictor, or predictions that are not finite or of another shape.
     """
-    if not predictors:
-        raise ValueError("predictions need at least one predictor, got none")
     return _in_parts(predictors, _BATCH, ys.shape, xs, ys)
 
 
@@ -367,8 +367,6 @@ def curve_predictions(
     Raises:
         ValueError: no predictor, or predictions that are not finite or of another shape.
     """
-    if not predictors:
-        raise ValueError("predictions need at least one predictor, got none")
     return _in_parts(predictors, _CURVES, queries.shape[:2], xs, ys, queries)
 
 

@@ -202,7 +202,7 @@ RECIPES: dict[str, Setting] = {
     "dense+sparse-0.5-short-plain": replace(
         _supervised(_SELECTION["dense+sparse-0.5"]), deep_supervision=0.0
     ),
-    # The paper's size in an hour of two cores: less than a hundredth of the prompts of its recipe below.
+    # The paper's size in little more than an hour of two cores, on less than a hundredth of its full recipe's prompts.
     "line+sine-0.5-standard-brief": _one_dimensional(
         line_and_sine(0.5), "standard", 1600, 12, every=66, muon_rate=2.5e-3, adamw_rate=1e-3
     ),

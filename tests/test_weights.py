@@ -125,3 +125,11 @@ def test_every_shipped_model_is_made_by_its_recipe():
         assert card["recipe"] == json.loads(json.dumps(RECIPES[name].as_dict())), name
         assert card["steps"] == RECIPES[name].steps
         assert (FOLDER / f"{name}.safetensors").stat().st_size < 20 * 2**20, name
+
+
+def test_a_name_tells_mixture_size_and_what_differs():
+    assert parts("line-tiny") == ("line", "tiny", "")
+    assert parts("fast+line+sine-0.01-tiny") == ("fast+line+sine-0.01", "tiny", "")
+    assert parts("line+sine-0.5-standard-brief") == ("line+sine-0.5", "standard", "brief")
+    with pytest.raises(ValueError, match=r"with a size of tiny, .*; got 'line\+sine-0\.5'"):
+        parts("line+sine-0.5")
