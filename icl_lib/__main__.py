@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +20,14 @@ from icl_lib import bayes, recipes, speed, weights
 from icl_lib.evaluation import Predictor, excess_risk, learning_curves, squared_errors
 from icl_lib.model import Transformer
 from icl_lib.samplers import FunctionClass, Mixture
-from icl_lib.training import CHECKPOINT, Run, fit, write_whole
+from icl_lib.training import CHECKPOINT, Run, Setting, fit, reached, write_whole
 
 FAILED, INTERRUPTED = 1, 130  # argparse itself exits with 2 on bad usage
 _EXAMPLES = """examples:
   python -m icl_lib list
   python -m icl_lib train line+sine-0.5-tiny --folder runs/mine
+  python -m icl_lib train dense+sparse-0.5-small --for 2h
+  python -m icl_lib train dense+sparse-0.5-small --anneal 2000
   python -m icl_lib evaluate line+sine-0.5-small --csv curves.csv
   python -m icl_lib export --out site/live
 
@@ -80,7 +87,7 @@ def _list(_: argparse.Namespace) -> None:
                 "model": name,
                 "shipped": "yes" if card else "no",
                 "parameters": f"{card['parameters']:,}" if card else "",
-                "steps": card["steps"] if card else recipe.steps if recipe else "",
+                "steps": card["steps"] if card else (recipe and recipe.steps) or "open",
                 "trained on": repr(recipe.function_class) if recipe else "",
             }
         )
@@ -90,7 +97,7 @@ def _list(_: argparse.Namespace) -> None:
 def _utilisation(run: Run, done: int, seconds: float, device: str) -> str:
     """The share of a large matrix product's rate that the model's own arithmetic has reached since the step `done`."""
     best = speed.matrix_product_rate(device)
-    reached = speed.training_flops(run.setting, done) / seconds
+    reached = speed.training_flops(run.setting, done, run.step) / seconds
     return (
         f"{run.step - done} steps in {speed.duration(seconds)}: {reached / 1e12:.3g} TFLOP/s of the model's own, "
         f"{reached / best:.0%} of a large matrix product's {best / 1e12:.3g}"
@@ -112,33 +119,87 @@ def _measure(run: Run, name: str, out: Path, n_prompts: int) -> pd.DataFrame:
     return write("curves", _compare(run.model, run.setting.function_class, n_prompts, seed=0))
 
 
-def _train(options: argparse.Namespace) -> None:
+def _plan(options: argparse.Namespace) -> tuple[Setting, Path, Callable[[], Run], Path]:
+    """What `train` is asked for: setting, folder, how the run begins there, and the checkpoint that it goes on from."""
     setting = recipes.RECIPES[options.name]
     folder = Path(options.folder or Path("runs") / options.name)
+    if options.steps is not None:
+        setting = replace(setting, steps=options.steps)
+    if options.extend:
+        setting = setting.extended(weights.parent(options.name))
+    if options.anneal is None:
+        parent = weights.load(options.name) if options.extend else None
+        return (
+            setting,
+            folder,
+            partial(Run.start, setting, options.device, parent),
+            folder / CHECKPOINT,
+        )
+    # Anneals lie below the run that they branch off, each named by where it does and how long it is.
+    source = folder / CHECKPOINT
+    begun = sorted(folder.glob(f"anneal-*+{options.anneal}"))
+    at = next((_branched_at(f) for f in begun if not (f / f"{options.name}.json").exists()), None)
+    if at is None:
+        at, _ = reached(source)
+        if at == 0:
+            raise ValueError(
+                f"there is no checkpoint in {folder} to anneal from; train there first, or give another --folder"
+            )
+    branch = folder / f"anneal-{at}+{options.anneal}"
+    return (
+        setting.annealed(at, options.anneal),
+        branch,
+        partial(Run.branch, setting, source, options.anneal, options.device),
+        branch / CHECKPOINT if (branch / CHECKPOINT).exists() else source,
+    )
+
+
+def _branched_at(folder: Path) -> int:
+    """The step at which the anneal in `folder` left its run, as `_plan` writes it into the name."""
+    return int(folder.name.removeprefix("anneal-").split("+")[0])
+
+
+def _train(options: argparse.Namespace) -> None:
+    setting, folder, begin, before = _plan(options)
     out = Path(options.out or folder)
     out.mkdir(parents=True, exist_ok=True)  # if that fails, then now rather than after hours
+    if options.seconds < inf:
+        _step_back()
+    length = "an open number of" if setting.steps is None else setting.steps
     print(
-        f"{options.name}: {setting.steps} steps on {options.device}, checkpoints in {folder}",
-        flush=True,
+        f"{options.name}: {length} steps on {options.device}, checkpoints in {folder}", flush=True
     )
-    before = Run.resume(setting, folder)
-    if options.device == "cpu" and before.step < setting.steps:
-        print(f"from step {before.step}; timing some steps ...", flush=True)
-        left = speed.training_seconds(setting, before.step)
+    done, seconds = reached(before)
+    if options.device == "cpu" and setting.steps is not None and done < setting.steps:
+        print(f"from step {done}; timing some steps ...", flush=True)
+        left = speed.training_seconds(setting, done)
         print(
             f"about {speed.duration(left)} on this machine, CPU threads: {torch.get_num_threads()}",
             flush=True,
         )
     try:
-        run = fit(setting, folder, device=options.device, save_every=options.save_every)
+        run = fit(
+            setting,
+            folder,
+            device=options.device,
+            begin=begin,
+            seconds=options.seconds,
+            save_every=options.save_every,
+        )
     except KeyboardInterrupt:
         if (folder / CHECKPOINT).exists():
             print("interrupted; measuring what was reached", flush=True)
             _measure(Run.resume(setting, folder), options.name, out, options.n_prompts)
         raise
-    if run.step > before.step:
-        print(_utilisation(run, before.step, run.seconds - before.seconds, options.device))
+    if run.step > done:
+        print(_utilisation(run, done, run.seconds - seconds, options.device))
     figures = _card_figures(_measure(run, options.name, out, options.n_prompts))
+    if setting.steps is None or run.step < setting.steps:
+        print(
+            f"{run.step} steps done; the same command goes on"
+            + ("" if setting.steps else ", and --anneal makes weights of what was reached")
+        )
+        return
     path = weights.save(
         run,
         options.name,
@@ -147,6 +208,27 @@ def _train(options: argparse.Namespace) -> None:
         evaluation={"n_prompts": options.n_prompts, "curves": figures},
     )
     print(f"saved {path} and its card")
+
+
+def _step_back() -> None:
+    """Leave the machine to others: one thread, the lowest priority."""
+    torch.set_num_threads(1)
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(19)
+
+
+def _seconds(text: str) -> float:
+    """A command-line argument that is a time: 90s, 30min, 2h, 1h30min."""
+    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m(?:in)?)?(?:(\d+)s)?", text)
+    seconds = sum(
+        int(part or 0) * unit
+        for part, unit in zip(found.groups() if found else (), (3600, 60, 1), strict=False)
+    )
+    if not seconds:
+        raise argparse.ArgumentTypeError(
+            f"must be a time such as 2h, 30min or 1h30min, got {text!r}"
+        )
+    return float(seconds)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -211,12 +293,35 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "train",
         help="train a model by its recipe; resumes where it was stopped",
-        description="train a model by its recipe; resumes where it was stopped",
+        description="train a model by its recipe; resumes where it was stopped. A recipe without a number of steps "
+        "trains at a constant rate until it is stopped; --anneal branches weights off from where it stands.",
     )
     command.add_argument(
         "name", choices=sorted(recipes.RECIPES), metavar="MODEL", help="a name from `list`"
     )
     command.add_argument("--folder", help="where checkpoints go (default: runs/MODEL)")
+    command.add_argument(
+        "--for",
+        dest="seconds",
+        type=_seconds,
+        default=inf,
+        metavar="TIME",
+        help="stop after TIME, such as 2h or 30min; at low priority, on one thread",
+    )
+    command.add_argument(
+        "--steps", type=_positive, help="another number of steps than the recipe's"
+    )
+    command.add_argument(
+        "--anneal",
+        type=_positive,
+        metavar="STEPS",
+        help="from the checkpoint in the folder, let the rates fall to zero over STEPS steps",
+    )
+    command.add_argument(
+        "--extend",
+        action="store_true",
+        help="go on from the shipped weights, at a constant rate, with prompts that they have not met",
+    )
     command.add_argument("--out", help="where the finished weights go (default: the same folder)")
     command.add_argument("--device", type=_device, default="cpu", help="cpu or cuda (default: cpu)")
     command.add_argument(

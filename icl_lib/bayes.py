@@ -891,24 +891,82 @@ class PrefixPosterior(nn.Module):
         blend = probability * dense[:, 0] + (1 - probability) * sparse
         return dense[:, 0], sparse, blend, probability
 
-    def _update(
-        self, features: Float[Tensor, "batch nodes examples features"], ys: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _update(self, features: Tensor, ys: Tensor) -> tuple[Tensor, Tensor]:
         """Predictions, and the log evidence of the examples before, at every prefix: each (B, N, n)."""
-        examples, size = features.shape[2:]
-        mean = torch.zeros_like(features[:, :, 0])  # (B, N, F)
-        covariance = torch.eye(size, dtype=ys.dtype) + torch.zeros_like(features[:, :, 0, :, None])
-        log_evidence = torch.zeros_like(features[:, :, 0, 0])
-        predictions, evidences = [], []
-        for i in range(examples):
-            phi = features[:, :, i]
-            predictions.append((mean * phi).sum(-1))
-            evidences.append(log_evidence)
-            reach = (covariance * phi[:, :, None]).sum(-1)  # P phi
-            variance = (phi * reach).sum(-1) + self.jitter**2
-            surprise = ys[:, None, i] - predictions[-1]
-            log_evidence = log_evidence - 0.5 * (surprise.square() / variance + variance.log())
-            gain = reach / variance[..., None]
-            mean = mean + gain * surprise[..., None]
-            covariance = covariance - gain[..., :, None] * reach[..., None, :]
-        return torch.stack(predictions, -1), torch.stack(evidences, -1)
+        means, log_evidence = _updates(features, ys, self.jitter)
+        return (means * features).sum(-1), log_evidence
+
+
+def _updates(
+    features: Float[Tensor, "batch nodes examples features"],
+    ys: Float[Tensor, "batch examples"],
+    jitter: float,
+) -> tuple[Float[Tensor, "batch nodes examples features"], Float[Tensor, "batch nodes examples"]]:
+    """Posterior mean of the weights, and the log evidence, from the examples before each: example by example."""
+    examples, size = features.shape[2:]
+    mean = torch.zeros_like(features[:, :, 0])  # (B, N, F)
+    covariance = torch.eye(size, dtype=ys.dtype, device=ys.device) + torch.zeros_like(
+        features[:, :, 0, :, None]
+    )
+    log_evidence = torch.zeros_like(features[:, :, 0, 0])
+    means, evidences = [], []
+    for i in range(examples):
+        means.append(mean)
+        evidences.append(log_evidence)
+        phi = features[:, :, i]
+        reach = (covariance * phi[:, :, None]).sum(-1)  # P phi
+        variance = (phi * reach).sum(-1) + jitter**2
+        surprise = ys[:, None, i] - (mean * phi).sum(-1)
+        log_evidence = log_evidence - 0.5 * (surprise.square() / variance + variance.log())
+        gain = reach / variance[..., None]
+        mean = mean + gain * surprise[..., None]
+        covariance = covariance - gain[..., :, None] * reach[..., None, :]
+    return torch.stack(means, -2), torch.stack(evidences, -1)
+
+
+def posterior_coefficients(
+    function_class: FunctionClass,
+    xs: Float[Tensor, "batch examples dim"],
+    ys: Float[Tensor, "batch examples"],
+    *,
+    jitter: float = JITTER,
+) -> Float[Tensor, "batch examples dim"]:
+    """Posterior mean of the coefficients of a linear function, from the examples before each.
+
+    Args:
+        function_class: a DenseLinear, a SparseLinear, or a mixture of such.
+        xs: inputs (B, n, d).
+        ys: values (B, n).
+        jitter: as for `posterior_predictive`.
+
+    Returns:
+        Coefficients (B, n, d), in the precision of `ys`; entry i uses the i examples before it.
+
+    Raises:
+        ValueError: as for `posterior_predictive`; a class of other than linear functions.
+    """
+    _check(function_class, xs, ys, jitter)
+    means, log_masses = [], []
+    for prior, parts in _expand(function_class):
+        basic = parts[0].basic
+        match basic:
+            case DenseLinear(dim=dim):
+                supports = torch.arange(dim)[None]
+            case SparseLinear():
+                supports = _supports(parts, torch.device("cpu"))[0]
+            case _:
+                raise ValueError(f"only linear functions have coefficients, got {basic!r}")
+        supports = supports.to(xs.device)
+        scale = supports.shape[1] ** -0.5
+        features = xs.double()[:, :, supports].transpose(1, 2) * scale  # (B, S, n, k)
+        weights, log_evidence = _updates(features, ys.double(), jitter)
+        log_mass = log_evidence + log(prior / len(supports))  # (B, S, n)
+        peak = log_mass.amax(1, keepdim=True)
+        mass = (log_mass - peak).exp()
+        share = (mass / mass.sum(1, keepdim=True))[..., None] * weights * scale
+        where = supports.flatten()[None, None].expand(*ys.shape, -1)
+        found = torch.zeros_like(xs, dtype=torch.float64)
+        means.append(found.scatter_add(2, where, share.transpose(1, 2).flatten(2)))
+        log_masses.append(peak[:, 0] + mass.sum(1).log())
+    probability = torch.stack(log_masses).softmax(0)
+    return (probability[..., None] * torch.stack(means)).sum(0).to(ys.dtype)

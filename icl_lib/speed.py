@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 from statistics import median
 
@@ -38,9 +39,16 @@ def model_flops(config: TransformerConfig, batch_size: int, points: int) -> floa
     return 3 * forward
 
 
-def training_flops(setting: Setting, done: int = 0) -> float:
-    """`model_flops` of the steps of `setting` from `done` on."""
-    points = (setting.points_at(step) for step in range(done, setting.steps))
+def training_flops(setting: Setting, done: int = 0, end: int | None = None) -> float:
+    """`model_flops` of the steps of `setting` from `done` to `end`, by default its last.
+
+    Raises:
+        ValueError: no `end`, and a run without one.
+    """
+    end = setting.steps if end is None else end
+    if end is None:
+        raise ValueError("a run without a number of steps needs an end to count to")
+    points = (setting.points_at(step) for step in range(done, end))
     return sum(
         count * model_flops(setting.model, setting.batch_size, n)
         for n, count in Counter(points).items()
@@ -69,8 +77,10 @@ def matrix_product_rate(device: torch.device | str = "cpu") -> float:
 
 def step_seconds(setting: Setting, step: int) -> float:
     """Median seconds of a training step on the CPU, at `step` and after, from fresh weights; the first is left out."""
-    run = Run.start(setting)
-    run.step = min(step, max(0, setting.steps - _TIMED_STEPS - 1))
+    run = Run.start(replace(setting, parent=None))  # any weights take as long
+    if setting.steps is not None:
+        step = min(step, max(0, setting.steps - _TIMED_STEPS - 1))
+    run.step = step
     times: list[float] = []
     for _ in islice(train_steps(run), _TIMED_STEPS + 1):
         times.append(run.seconds - sum(times))
@@ -81,7 +91,12 @@ def training_seconds(setting: Setting, done: int = 0) -> float:
     """How long the steps of `setting` from `done` on will take on the CPU.
 
     The first and the last are timed; between them a step's time is taken to be linear in the number of points.
+
+    Raises:
+        ValueError: a run without an end.
     """
+    if setting.steps is None:
+        raise ValueError("a run without a number of steps takes as long as it is let")
     if done >= setting.steps:
         return 0.0
     points = [setting.points_at(step) for step in range(done, setting.steps)]

@@ -4,6 +4,10 @@ Every step is a function of (setting, step, weights, optimiser state): the promp
 learning rate from `step`. A checkpoint therefore needs no generator's state, and a run that is killed and resumed ends
 with the very weights of a run that was not, on a CPU, on the same machine with the same number of threads.
 
+A run need not know its length. Without `steps` it goes on at a constant rate for as long as it is let; at any time
+`Setting.annealed` branches off a number of steps over which the rates fall to zero, and those give the weights to use,
+while the long run goes on. `Setting.parent` starts a run from a finished model.
+
 The orthogonalised momentum of Muon (Jordan et al., 2024) drives the matrices inside the blocks, AdamW everything else:
 on this problem that is worth more than a faster machine (the README's benchmarks give the figures).
 """
@@ -19,11 +23,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import filelock
 import torch
 from jaxtyping import Float
 from safetensors import safe_open
@@ -43,9 +49,10 @@ from icl_lib.samplers import (
     sample_prompts,
     training_seed,
 )
-from icl_lib.supervision import Probes, check_supervisable, coefficients
+from icl_lib.supervision import TARGETS, Probes, check_supervisable, targets
 
 CHECKPOINT = "checkpoint.safetensors"
+LOCK = "lock"
 _REPORT_PROMPTS = 64
 _REPORT_SEED = 2**32 - 1  # an evaluation seed that the book's own evaluations do not use
 _SMOOTHING = 0.02  # share of the newest step in the smoothed loss
@@ -82,13 +89,35 @@ class Ramp:
 
 
 @dataclass(frozen=True)
+class Parent:
+    """A finished model from whose weights a run starts, with fresh optimisers and prompts that the model has not met.
+
+    Args:
+        sha256: of the weights' file, as its card has it.
+        steps: training steps that the model has behind it; the run's own prompts are those of the steps after.
+        prompts: how many prompts it was trained on.
+
+    Raises:
+        ValueError: `steps` or `prompts` is not a positive integer.
+    """
+
+    sha256: str
+    steps: int
+    prompts: int
+
+    def __post_init__(self) -> None:
+        check_count("a parent's steps", self.steps)
+        check_count("a parent's prompts", self.prompts)
+
+
+@dataclass(frozen=True)
 class Setting:
     """Everything that a training run depends on.
 
     Args:
         function_class: what prompts are drawn from.
         model: the shape of the transformer.
-        steps: number of steps.
+        steps: number of steps; None for a run that goes on, at a constant rate, for as long as it is let.
         seed: of the prompts and of the initial weights, in [0, 2**32).
         batch_size: prompts per step.
         dims: curriculum over the input dimension; the others are zero. None: all from the start.
@@ -98,11 +127,14 @@ class Setting:
             are trained, and the same rate comes to mean less and less.
         adamw_rate: peak learning rate of all other parameters.
         warmup: steps of linear warm-up.
-        decay: fraction of the run, at its end, over which the rates fall linearly to zero.
+        decay: fraction of the run, at its end, over which the rates fall linearly to zero. A run without `steps` has
+            no end.
         clip: the gradient's largest norm, above zero; infinity to leave it as it is.
         initialisation: of the weights, see `Transformer`.
         deep_supervision: weight of the second loss of `supervision`, for linear functions; none if zero.
+        supervision_target: what that loss asks for, one of `supervision.TARGETS`.
         optimiser: "muon", or "adam" for Adam on everything at `adamw_rate`, as in Garg et al.
+        parent: the finished model that the run starts from; None to start from nothing.
 
     Raises:
         ValueError: a value outside its range, or dimensions that disagree.
@@ -110,7 +142,7 @@ class Setting:
 
     function_class: FunctionClass
     model: TransformerConfig
-    steps: int
+    steps: int | None = None
     seed: int = 0
     batch_size: int = 64
     dims: Ramp | None = None
@@ -123,7 +155,9 @@ class Setting:
     clip: float = 1.0
     initialisation: str = "paired"
     deep_supervision: float = 0.0
+    supervision_target: str = "function"
     optimiser: str = "muon"
+    parent: Parent | None = None
 
     def __post_init__(self) -> None:
         for name, kind in (("function_class", FunctionClass), ("model", TransformerConfig)):
@@ -144,7 +178,8 @@ class Setting:
                 self.dims.start
             )  # refuses a dimension that the class cannot have
         check_seed(self.seed)
-        check_count("steps", self.steps)
+        if self.steps is not None:
+            check_count("steps", self.steps)
         check_count("batch_size", self.batch_size)
         check_count("warmup", self.warmup, least=0)
         check_not_negative("muon_rate", self.muon_rate)
@@ -156,23 +191,74 @@ class Setting:
             check_positive("clip", self.clip)
         if self.deep_supervision:
             check_supervisable(self.function_class, self.model)
-            # Points never grow fewer: they can fall short only where the dimension has just grown.
-            for step in range(0, self.steps, self.dims.every if self.dims else self.steps):
-                if self.points_at(step) < self.dim_at(step):
-                    raise ValueError(
-                        f"deep supervision needs as many points as dimensions, got {self.points_at(step)} points in "
-                        f"{self.dim_at(step)} dimensions at step {step}"
-                    )
+            if self.supervision_target == "function":
+                self._check_points()
         if self.initialisation not in INITIALISATIONS:
             raise ValueError(
                 f"initialisation must be one of {', '.join(INITIALISATIONS)}, got {self.initialisation!r}"
             )
         if self.optimiser not in ("muon", "adam"):
             raise ValueError(f"optimiser must be 'muon' or 'adam', got {self.optimiser!r}")
+        if self.supervision_target not in TARGETS:
+            raise ValueError(
+                f"supervision_target must be one of {', '.join(TARGETS)}, got {self.supervision_target!r}"
+            )
+        if self.parent is not None and not isinstance(self.parent, Parent):
+            raise ValueError(f"parent must be a Parent or None, got {self.parent!r}")
+
+    def _check_points(self) -> None:
+        """Refuse prompts that do not determine their function.
+
+        Points never grow fewer: they can fall short only where the dimension has just grown.
+        """
+        grows = self.dims.every if self.dims else 1
+        last = grows * (self.dims.stop - self.dims.start) // self.dims.by + 1 if self.dims else 1
+        for step in range(0, last if self.steps is None else min(last, self.steps), grows):
+            if self.points_at(step) < self.dim_at(step):
+                raise ValueError(
+                    f"deep supervision needs as many points as dimensions, got {self.points_at(step)} points in "
+                    f"{self.dim_at(step)} dimensions at step {step}"
+                )
+
+    def annealed(self, at: int, steps: int) -> Setting:
+        """The setting whose first `at` steps are this one's, and whose rates then fall to zero over `steps` more.
+
+        Raises:
+            ValueError: the rates of this setting are already falling at `at`, or have not warmed up.
+        """
+        check_count("steps", steps)
+        check_count("the step to anneal from", at, least=self.warmup)
+        if self.steps is not None and at > self.steps - round(self.decay * self.steps):
+            raise ValueError(
+                f"a run can be annealed while its rates are constant, got step {at} of {self.steps}, "
+                f"the last {round(self.decay * self.steps)} of which have falling rates"
+            )
+        return replace(self, steps=at + steps, decay=steps / (at + steps))
+
+    def extended(self, parent: Parent) -> Setting:
+        """An open-ended run from a finished model of this setting; the curriculum lies behind it."""
+        return replace(self, steps=None, dims=None, examples=None, parent=parent)
+
+    def phases(self, done: int) -> dict[str, int]:
+        """Prompts met in each phase by the step `done`; "before" are the parent's."""
+        falling = 0 if self.steps is None else round(self.decay * self.steps)
+        falls_from = done if self.steps is None else self.steps - falling
+        edges = {
+            "warm-up": min(done, self.warmup, falls_from),
+            "constant rate": min(done, falls_from),
+            "falling rate": done,
+        }
+        counts, before = {"before": 0 if self.parent is None else self.parent.prompts}, 0
+        for name, end in edges.items():
+            counts[name] = (end - before) * self.batch_size
+            before = end
+        return counts
 
     def rate(self, step: int) -> float:
         """The learning rates at `step`, as a fraction of their peaks."""
         warm = min(1.0, (step + 1) / (self.warmup + 1))
+        if self.steps is None:
+            return warm
         fall = (self.steps - step) / max(1.0, self.decay * self.steps)
         return min(warm, fall, 1.0)
 
@@ -197,7 +283,7 @@ class Setting:
             self.batch_size,
             self.points_at(step),
             seed=training_seed(self.seed),
-            step=step,
+            step=step if self.parent is None else self.parent.steps + step,
             device=device,
         )
         return pad(xs, (0, self.model.dim - dim)), ys
@@ -220,11 +306,27 @@ class Run:
     seconds: float = 0.0
 
     @classmethod
-    def start(cls, setting: Setting, device: torch.device | str = "cpu") -> Run:
-        """A run before its first step; the initial weights are a function of the seed."""
+    def start(
+        cls,
+        setting: Setting,
+        device: torch.device | str = "cpu",
+        parent: Transformer | None = None,
+    ) -> Run:
+        """A run before its first step; the initial weights are a function of the seed, or those of `parent`.
+
+        Raises:
+            ValueError: `parent` is not the model that the setting names.
+        """
+        card = None if parent is None else (parent.card or {}).get("sha256", "one without a card")
+        named = None if setting.parent is None else setting.parent.sha256
+        if card != named:
+            raise ValueError(f"the setting starts from the weights {named}, got {card}")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(setting.seed)
-            model = Transformer(setting.model, setting.initialisation).to(device)
+            model = Transformer(setting.model, setting.initialisation)
+            if parent is not None:
+                model.load_state_dict(parent.state_dict())
+            model = model.to(device)
             probes = Probes(setting.model).to(device) if setting.deep_supervision else None
         run = cls(setting, model, {}, probes)
         run.optimisers = _optimisers(run)
@@ -239,10 +341,32 @@ class Run:
         Raises:
             ValueError: the checkpoint belongs to another setting, or is damaged.
         """
-        run = cls.start(setting, device)
         path = Path(folder) / CHECKPOINT
-        if path.exists():
-            run.restore(path)
+        if not path.exists():
+            return cls.start(setting, device)
+        run = cls._empty(setting, device)
+        run.restore(path)
+        return run
+
+    @classmethod
+    def branch(
+        cls, setting: Setting, path: Path, steps: int, device: torch.device | str = "cpu"
+    ) -> Run:
+        """The run that anneals, over `steps` steps, from the checkpoint at `path` of the run of `setting`.
+
+        Raises:
+            ValueError: as for `restore` and `Setting.annealed`.
+        """
+        run = cls._empty(setting, device)
+        run.restore(path)
+        run.setting = setting.annealed(run.step, steps)
+        return run
+
+    @classmethod
+    def _empty(cls, setting: Setting, device: torch.device | str) -> Run:
+        """A run to restore a checkpoint into: whatever its parent was, the checkpoint has what came of it."""
+        run = cls.start(replace(setting, parent=None), device)
+        run.setting = setting
         return run
 
     def parameters(self) -> list[torch.nn.Parameter]:
@@ -274,21 +398,12 @@ class Run:
         Raises:
             ValueError: the checkpoint belongs to another setting, or is damaged.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata()
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-            there, step, seconds, digest = (
-                metadata[key] for key in ("setting", "step", "seconds", "sha256")
-            )
-            there = json.loads(there)
-        except Exception as error:
-            raise ValueError(f"{path} is not a readable checkpoint: {error!r}") from error
-        if digest != _digest(tensors):
-            raise ValueError(f"{path} is not a readable checkpoint: its SHA-256 does not fit")
+        metadata, tensors = _read(path)
         here = json.loads(json.dumps(self.setting.as_dict()))
+        # A field may be younger than the checkpoint.
+        there = _defaults() | json.loads(metadata["setting"])
         if there != here:
-            differing = [key for key in here if there.get(key) != here[key]]
+            differing = [key for key in here | there if there.get(key) != here.get(key)]
             raise ValueError(
                 f"{path} is a checkpoint of another setting, which differs in {', '.join(differing)}; "
                 "give another folder or delete it to start again"
@@ -302,9 +417,46 @@ class Run:
                 index, key = name.split(".", 1)
                 state.setdefault(int(index), {})[key] = value
             optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-        self.step = int(step)
+        self.step = int(metadata["step"])
         self.losses = tensors["losses"].tolist()
-        self.seconds = float(seconds)
+        self.seconds = float(metadata["seconds"])
+
+
+def reached(path: Path) -> tuple[int, float]:
+    """How many steps the run of the checkpoint at `path` has done, and in how many seconds; none if there is no file.
+
+    Raises:
+        ValueError: the checkpoint is damaged.
+    """
+    if not path.exists():
+        return 0, 0.0
+    metadata, _ = _read(path)
+    return int(metadata["step"]), float(metadata["seconds"])
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of the checkpoint at `path`, known to be whole."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = {
+                key: file.metadata()[key] for key in ("setting", "step", "seconds", "sha256")
+            }
+            # Copies, for the file is mapped into memory, and what is mapped cannot be replaced on Windows.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  (not a mapping)
+    except Exception as error:
+        raise ValueError(f"{path} is not a readable checkpoint: {error!r}") from error
+    if metadata["sha256"] != _digest(tensors):
+        raise ValueError(f"{path} is not a readable checkpoint: its SHA-256 does not fit")
+    return metadata, tensors
+
+
+def _defaults() -> dict[str, Any]:
+    """The fields of a setting that have a default, as a checkpoint holds them."""
+    return {
+        f.name: json.loads(json.dumps(describe(f.default)))
+        for f in fields(Setting)
+        if f.default is not MISSING
+    }
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:
@@ -353,13 +505,13 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     part = path.with_name(f"{path.name}.part")
     write(part)
     part.chmod(0o644)  # safetensors leaves it to its owner alone
-    with open(part, "rb") as file:
+    with open(part, "r+b") as file:  # Windows flushes only what is open for writing
         os.fsync(file.fileno())
     os.replace(part, path)
 
 
 def train_steps(run: Run) -> Iterator[float]:
-    """Do one training step per item, to the end of the setting; yields the loss before each step.
+    """Do one training step per item, to the end of the setting if it has one; yields the loss before each step.
 
     On a GPU the step is compiled and its matrix products are in bfloat16. On a CPU neither pays at these sizes; there
     the batch is taken in slices of 16 prompts, whose activations stay in the cache.
@@ -384,13 +536,19 @@ def train_steps(run: Run) -> Iterator[float]:
             errors, dynamic=False, recompile_limit=sizes
         )
     rates = {"muon": setting.muon_rate, "adamw": setting.adamw_rate, "adam": setting.adamw_rate}
-    while run.step < setting.steps:
+    while setting.steps is None or run.step < setting.steps:
         begin = time.perf_counter()
         xs, ys = setting.prompts(run.step, device)
         truth = None
         if probes is not None:
             dim = setting.dim_at(run.step)
-            truth = pad(coefficients(xs[..., :dim], ys), (0, setting.model.dim - dim))
+            asked = targets(
+                setting.supervision_target,
+                setting.function_class.at_dim(dim),
+                xs[..., :dim],
+                ys,
+            )
+            truth = pad(asked, (0, setting.model.dim - dim))
         loss = torch.zeros((), device=device)
         for part in range(0, len(xs), slice_size):
             rows = slice(part, part + slice_size)
@@ -438,6 +596,8 @@ def fit(
     folder: str | os.PathLike[str],
     *,
     device: torch.device | str = "cpu",
+    begin: Callable[[], Run] | None = None,
+    seconds: float = math.inf,
     save_every: int = 250,
     progress: bool = True,
 ) -> Run:
@@ -447,27 +607,64 @@ def fit(
         setting: what to train.
         folder: where the checkpoint is kept.
         device: where to train.
+        begin: makes the run where the folder has no checkpoint: one with a parent, or one that branches off
+            another. By default `Run.start`.
+        seconds: stop after a step when so much time has passed, with a checkpoint; for a run without an end.
         save_every: steps between checkpoints; each is written whole or not at all. One is also written at the end
             and on Ctrl-C or SIGTERM.
         progress: show a progress bar with the loss, the excess over Bayes and the time left.
 
     Returns:
-        The finished run: its model, and the loss of every step.
+        The run, finished unless its time was up: its model, and the loss of every step.
 
     Raises:
-        ValueError: the folder's checkpoint is damaged or of another setting; `save_every` is not a positive integer.
+        ValueError: the folder's checkpoint is damaged or of another setting; another process trains there; `save_every`
+            is not a positive integer.
         TrainingDiverged: the loss is NaN, infinite or far above that of predicting zero; the message names the step and
             the last good checkpoint.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, after a checkpoint.
     """
     check_count("save_every", save_every)
+    if not seconds > 0:
+        raise ValueError(f"seconds must be above zero, got {seconds!r}")
     path = Path(folder) / CHECKPOINT
-    run = Run.resume(setting, folder, device)
+    with _alone(Path(folder)):
+        if path.exists():
+            run = Run.resume(setting, folder, device)
+        else:
+            run = (begin or partial(Run.start, setting, device))()
+            if run.step:  # a branch: what it grew from may be gone when it is resumed
+                run.save(path)
+        _train(run, path, seconds, save_every, progress)
+    return run
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in `folder`; the system takes the lock back from one that is killed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise ValueError(
+            f"another process is training in {folder}; wait for it, stop it, or give another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _train(run: Run, path: Path, seconds: float, save_every: int, progress: bool) -> None:
+    """Train `run` to its end or for `seconds`, with checkpoints at `path`."""
+    setting = run.setting
     excess = _excess_meter(setting) if progress else None
     smooth = ignorance = setting.function_class.second_moment
     for loss in run.losses:
         smooth += _SMOOTHING * (loss - smooth)
     shown: dict[str, str] = {}
+    begin = time.monotonic()
     with (
         tqdm(total=setting.steps, initial=run.step, disable=not progress, unit="step") as bar,
         _interrupt_after_step() as interrupted,
@@ -480,20 +677,24 @@ def fit(
                 shown["loss"] = f"{smooth:.4f}"
                 if excess is not None and (run.step % 100 == 0 or run.step == setting.steps):
                     shown["excess over Bayes"] = f"{excess(run.model):.4f}"
+                left = seconds - (time.monotonic() - begin)
+                if left < math.inf:
+                    shown["time left"] = f"{max(0.0, left) / 60:.0f} min"
                 bar.set_postfix(shown, refresh=False)
                 bar.update()
                 stop = interrupted()
                 due = run.step % save_every == 0 and loss < _DIVERGED * ignorance
-                if due or stop or run.step == setting.steps:
+                if due or stop or left <= 0 or run.step == setting.steps:
                     run.save(path)
                 if stop:
                     raise KeyboardInterrupt
+                if left <= 0:
+                    return
         except TrainingDiverged as error:
             last = path if path.exists() else "none was written yet"
             raise TrainingDiverged(
                 f"training diverged at step {run.step}: {error}; last good checkpoint: {last}"
             ) from None
-    return run
 
 
 @contextmanager

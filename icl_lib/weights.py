@@ -21,7 +21,7 @@ from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save_file
 
 from icl_lib.model import Transformer, TransformerConfig
-from icl_lib.training import Run, write_whole
+from icl_lib.training import Parent, Run, write_whole
 
 FOLDER = Path(__file__).with_name("weights")
 _FORMAT = "beyond-the-mixture/1"
@@ -60,10 +60,14 @@ def save(
         The path of the weights.
 
     Raises:
-        ValueError: the run has steps left, or `dtype` is not a floating type.
+        ValueError: the run has steps left or no end, or `dtype` is not a floating type.
     """
     if not dtype.is_floating_point:
         raise ValueError(f"dtype must be a floating type, got {dtype}")
+    if run.setting.steps is None:
+        raise ValueError(
+            f"the run has done {run.step} steps at a constant rate and has no end; anneal it before saving"
+        )
     if run.step < run.setting.steps:
         raise ValueError(
             f"the run has done {run.step} of {run.setting.steps} steps; finish it before saving"
@@ -82,6 +86,7 @@ def save(
         "recipe": run.setting.as_dict(),
         "seed": run.setting.seed,
         "steps": run.step,
+        "prompts": run.setting.phases(run.step),
         "parameters": sum(value.numel() for value in tensors.values()),
         "dtype": str(dtype).removeprefix("torch."),
         "training_loss": {"mean_of_last_steps": sum(last) / len(last), "steps": len(last)},
@@ -95,6 +100,18 @@ def save(
     text = json.dumps(card, indent=2) + "\n"
     write_whole(path.with_suffix(".json"), lambda part: part.write_text(text))
     return path
+
+
+def parent(name: str, folder: str | os.PathLike[str] = FOLDER) -> Parent:
+    """The model `name` as the one that a further run starts from.
+
+    Raises:
+        WeightsError: as for `read_card`.
+    """
+    card = read_card(name, folder)
+    prompts = card.get("prompts", {"all": card["steps"] * card["recipe"]["batch_size"]})
+    before = (card["recipe"].get("parent") or {}).get("steps", 0)
+    return Parent(card["sha256"], before + card["steps"], sum(prompts.values()))
 
 
 def read_card(name: str, folder: str | os.PathLike[str] = FOLDER) -> dict[str, Any]:

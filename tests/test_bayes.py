@@ -227,6 +227,46 @@ def test_equals_the_recursion_over_one_cholesky_factor():
     )
 
 
+@pytest.mark.parametrize(
+    "function_class",
+    [
+        DenseLinear(4),
+        SparseLinear(5, 2),
+        Mixture((DenseLinear(5), SparseLinear(5, 2)), (0.3, 0.7)),
+        Mixture((SparseLinear(5, 1), SparseLinear(5, 2)), (0.5, 0.5)),
+    ],
+)
+@pytest.mark.parametrize("n", [1, 3])
+def test_mean_coefficients_equal_importance_sampling(function_class, n):
+    jitter, dim = 0.3, function_class.dim
+    xs, ys, _ = prompts(function_class, 1, n + 1, seed=4)
+    found = bayes.posterior_coefficients(function_class, xs, ys, jitter=jitter)
+    assert found.shape == (1, n + 1, dim) and found.dtype == torch.float64
+    assert bool((found[:, 0] == 0).all())
+    axes = torch.eye(dim, dtype=torch.float64)[
+        None
+    ]  # a linear function's values there are its coefficients
+    (mean, error), _ = importance(function_class, xs[:, :n], ys[:, :n], axes, jitter)
+    assert error.max() < 0.05, "too few draws to tell"
+    assert bool(((found[0, n] - mean).abs() <= 4 * error + 1e-3).all())
+
+
+def test_mean_coefficients_predict_what_the_posterior_predicts():
+    for seed, function_class in ((0, DENSE_SPARSE), (1, SparseLinear(8, 2)), (2, DenseLinear(8))):
+        xs, ys, _ = prompts(DENSE_SPARSE, 6, 17, seed)
+        found = bayes.posterior_coefficients(function_class, xs, ys)
+        expected = bayes.posterior_predictive(function_class, xs, ys).mean
+        torch.testing.assert_close((found * xs).sum(-1), expected, atol=1e-5, rtol=1e-5)
+    single = bayes.posterior_coefficients(DenseLinear(8), xs.float(), ys.float())
+    assert single.dtype == torch.float32
+
+
+def test_only_linear_functions_have_coefficients():
+    xs, ys, _ = prompts(LINE_SINE, 2, 3)
+    with pytest.raises(ValueError, match="only linear functions have coefficients, got Sinusoid"):
+        bayes.posterior_coefficients(LINE_SINE, xs, ys)
+
+
 def test_one_example_determines_a_line():
     xs, ys, _ = prompts(LINE, 50, 6)
     far = xs[:, :1].abs().amax(1) > 0.1

@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from icl_lib import DenseLinear, TransformerConfig, browser, load, recipes
+from icl_lib import DenseLinear, TransformerConfig, browser, load, recipes, weights
+from icl_lib import __main__ as command_line
 from icl_lib.__main__ import main
-from icl_lib.training import CHECKPOINT, Setting
+from icl_lib.training import CHECKPOINT, Run, Setting
 
 QUICK = Setting(DenseLinear(1), TransformerConfig(1, 41, 1, 2, 16), steps=6, batch_size=8)
 
@@ -47,11 +50,89 @@ def test_train_then_evaluate(tmp_path, capsys):
     assert "transformer" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("quick")
+def test_a_run_without_an_end_is_let_go_on_annealed_and_extended(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(command_line, "_step_back", lambda: None)  # this process stays as it is
+    monkeypatch.setitem(recipes.RECIPES, "open", replace(QUICK, steps=None, warmup=2))
+    folder = tmp_path / "open"
+    train = ["train", "open", "--folder", str(folder), "--n-prompts", "20"]
+    assert main([*train, "--anneal", "5"]) == 1
+    assert f"no checkpoint in {folder} to anneal from" in capsys.readouterr().err
+    assert main([*train, "--for", "1s"]) == 0
+    shown = capsys.readouterr()
+    assert "the same command goes on, and --anneal makes weights" in shown.out
+    assert "time left" in shown.err
+    at = Run.resume(recipes.RECIPES["open"], folder).step
+    assert at > 2 and not list(folder.glob("*.safetensors.part"))
+    assert main([*train, "--anneal", "5"]) == 0
+    shown = capsys.readouterr()
+    assert f"from step {at}; timing" in shown.out and "\n5 steps in" in shown.out
+    assert "excess over Bayes" in shown.err
+    assert main([*train, "--for", "1s"]) == 0  # the long run goes on from where it was
+    after = Run.resume(recipes.RECIPES["open"], folder).step
+    assert after > at
+    card = load("open", folder / f"anneal-{at}+5").card
+    assert card["steps"] == at + 5
+    assert card["prompts"] == {
+        "before": 0,
+        "warm-up": 2 * 8,
+        "constant rate": (at - 2) * 8,
+        "falling rate": 5 * 8,
+    }
+    # An anneal that was cut short is taken up again, and only then is one begun from the newer checkpoint.
+    (folder / f"anneal-{at}+5" / "open.json").unlink()
+    assert main([*train, "--anneal", "5"]) == 0
+    assert [f.name for f in folder.glob("anneal-*")] == [f"anneal-{at}+5"]
+    assert main([*train, "--anneal", "5"]) == 0
+    assert (folder / f"anneal-{after}+5" / "open.json").exists()
+
+    monkeypatch.setattr(weights, "load", partial(load, folder=folder / f"anneal-{at}+5"))
+    monkeypatch.setattr(
+        weights, "parent", partial(weights.parent, folder=folder / f"anneal-{at}+5")
+    )
+    more = ["train", "open", "--folder", str(tmp_path / "more"), "--n-prompts", "20", "--extend"]
+    assert main([*more, "--for", "1s"]) == 0
+    assert main([*more, "--anneal", "5"]) == 0
+    (longer,) = (tmp_path / "more").glob("anneal-*+5/open.json")
+    assert json.loads(longer.read_text())["prompts"]["before"] == (at + 5) * 8
+
+
+def test_a_run_for_a_time_leaves_the_machine_to_others(tmp_path):
+    command = f"train line-tiny --folder {tmp_path} --for 2s --n-prompts 8"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import os, sys, torch; from icl_lib.__main__ import main; "
+            "status = main(sys.argv[1:]); "
+            "print('niceness', os.nice(0), 'threads', torch.get_num_threads()); sys.exit(status)",
+            *command.split(),
+        ],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "niceness 19 threads 1" in done.stdout
+    assert "of 2500 steps done" in done.stdout or "steps done; the same command" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("2h", 7200), ("90min", 5400), ("2h30m", 9000), ("45s", 45)]
+)
+def test_times_are_given_in_hours_minutes_and_seconds(text, seconds):
+    assert command_line._seconds(text) == seconds
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         [],
         ["fly"],
+        ["train", "line-tiny", "--for", "soon"],
+        ["train", "line-tiny", "--for", "0h"],
+        ["train", "line-tiny", "--anneal", "0"],
         ["train"],
         ["train", "nosuch"],
         ["train", "line-tiny", "--save-every", "0"],

@@ -16,7 +16,7 @@ from icl_lib.speed import (
     training_flops,
     training_seconds,
 )
-from icl_lib.training import Ramp, Setting
+from icl_lib.training import Parent, Ramp, Setting
 
 SETTING = Setting(
     DenseLinear(20),
@@ -47,6 +47,20 @@ def test_a_run_is_the_sum_of_its_steps():
     assert training_flops(SETTING) == pytest.approx(10 * sum(at))
     assert training_flops(SETTING, 15) == pytest.approx(5 * at[1] + 10 * at[2] + 10 * at[3])
     assert training_flops(replace(SETTING, examples=None)) == pytest.approx(40 * at[-1])
+
+
+def test_a_run_without_an_end_needs_one_to_be_counted():
+    endless = replace(SETTING, steps=None)
+    assert training_flops(endless, 5, 40) == training_flops(SETTING, 5)
+    assert step_seconds(endless, 3) > 0
+    with pytest.raises(ValueError, match="needs an end to count to"):
+        training_flops(endless)
+    with pytest.raises(ValueError, match="as long as it is let"):
+        training_seconds(endless)
+
+
+def test_a_run_that_starts_from_a_model_is_timed_without_it():
+    assert step_seconds(replace(SETTING, parent=Parent("0" * 64, 1, 64)), 39) > 0
 
 
 def test_the_time_foretold_lies_between_all_short_and_all_long(monkeypatch):

@@ -1,15 +1,18 @@
 """Resuming gives the very weights, also after kill -9; divergence stops; training learns."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from icl_lib import (
     DenseLinear,
@@ -18,10 +21,21 @@ from icl_lib import (
     TransformerConfig,
     baselines,
     bayes,
+    load,
     sample_prompts,
     training,
 )
-from icl_lib.training import CHECKPOINT, Ramp, Run, Setting, TrainingDiverged, fit, train_steps
+from icl_lib.training import (
+    CHECKPOINT,
+    Parent,
+    Ramp,
+    Run,
+    Setting,
+    TrainingDiverged,
+    fit,
+    train_steps,
+)
+from icl_lib.weights import parent, save
 
 MODEL = TransformerConfig(dim=2, max_examples=5, layers=1, heads=2, width=16)
 SETTING = Setting(
@@ -34,13 +48,49 @@ SETTING = Setting(
     examples=Ramp(3, 5, every=15),
     warmup=10,
 )
+OPEN = replace(SETTING, steps=None)  # the same start: the curriculum ends at step 30
 _CHILD = """
 import torch
 torch.set_num_threads(1)
-from tests.test_training import SETTING
-from icl_lib.training import fit
-fit(SETTING, {folder!r}, save_every=4, progress=False)
+from pathlib import Path
+from tests.test_training import OPEN, SETTING
+from icl_lib.training import Run, fit
+{call}
 """
+
+
+def child(call):
+    """Another process that trains."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _CHILD.format(call=call)],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def await_checkpoint(path, process, seen=0):
+    """Wait until `process` has saved a checkpoint of its own, or has ended."""
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if path.exists() and path.stat().st_mtime_ns != seen:
+            break
+        time.sleep(0.002)
+
+
+def kill_again_and_again(call, folder, delays=(0.0, 0.05, 0.12, 0.3)):
+    """Run `call` as often as there are delays, killing each that long after it has saved."""
+    kills, path = 0, folder / CHECKPOINT
+    for delay in delays:
+        process = child(call)
+        await_checkpoint(path, process, path.stat().st_mtime_ns if path.exists() else 0)
+        time.sleep(delay)
+        if process.poll() is None:
+            kills += 1
+            process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert kills, "no child was killed before it had finished: the test has tested nothing"
 
 
 def weights(folder):
@@ -61,32 +111,153 @@ def assert_same(one, other):
 
 
 def test_a_run_killed_at_any_moment_resumes_to_the_very_same_weights(tmp_path, uninterrupted):
-    kills = 0
-    for delay in (0.0, 0.05, 0.12, 0.3):
-        child = subprocess.Popen(
-            [sys.executable, "-c", _CHILD.format(folder=str(tmp_path))],
-            cwd=Path(__file__).parents[1],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        seen = (tmp_path / CHECKPOINT).stat().st_mtime_ns if (tmp_path / CHECKPOINT).exists() else 0
-        deadline = time.monotonic() + 120
-        while (
-            child.poll() is None and time.monotonic() < deadline
-        ):  # until it has made progress of its own
-            path = tmp_path / CHECKPOINT
-            if path.exists() and path.stat().st_mtime_ns != seen:
-                break
-            time.sleep(0.002)
-        time.sleep(delay)
-        if child.poll() is None:
-            kills += 1
-            child.send_signal(signal.SIGKILL)
-        child.wait()
-    assert kills, "no child was killed before it had finished: the test has tested nothing"
+    call = f"fit(SETTING, {str(tmp_path)!r}, save_every=4, progress=False)"
+    kill_again_and_again(call, tmp_path)
     run = fit(SETTING, tmp_path, progress=False)
     assert run.step == SETTING.steps
     assert_same(weights(tmp_path), uninterrupted[1])
     assert run.losses == uninterrupted[0].losses
+
+
+def run_to(setting, folder, step):
+    """The run of `setting` in `folder`, stopped, with a checkpoint, when it has done `step` steps."""
+    run = Run.resume(setting, folder)
+    for _ in zip(range(step - run.step), train_steps(run), strict=False):
+        pass
+    run.save(folder / CHECKPOINT)
+    return run
+
+
+def test_an_open_run_killed_at_any_moment_goes_on_as_if_it_had_not_been(tmp_path):
+    call = f"fit(OPEN, {str(tmp_path / 'cut')!r}, save_every=4, progress=False)"
+    kill_again_and_again(call, tmp_path / "cut", (0.0, 0.1))
+    reached = Run.resume(OPEN, tmp_path / "cut").step
+    assert reached > 0 and reached % 4 == 0
+    run_to(OPEN, tmp_path / "cut", reached + 7)
+    run_to(OPEN, tmp_path / "whole", reached + 7)
+    assert_same(weights(tmp_path / "cut"), weights(tmp_path / "whole"))
+
+
+def test_an_open_run_is_the_run_of_a_set_length_until_its_rates_fall(tmp_path):
+    # What a run of 60 steps that anneals over its last 60% is: 24 steps of an open one, and 36 that anneal.
+    assert [OPEN.rate(step) for step in (0, 9, 10, 10**6)] == pytest.approx([1 / 11, 10 / 11, 1, 1])
+    run_to(OPEN, tmp_path, 24)
+    branch = Run.branch(OPEN, tmp_path / CHECKPOINT, 36)
+    assert branch.setting.steps == 60
+    assert [branch.setting.rate(s) for s in (23, 24, 59)] == pytest.approx([1.0, 1.0, 1 / 36])
+    for _ in train_steps(branch):
+        pass
+    assert branch.step == 60
+    for name, value in fit(SETTING, tmp_path / "set", progress=False).model.state_dict().items():
+        assert torch.equal(value, branch.model.state_dict()[name]), name
+    assert Run.resume(OPEN, tmp_path).step == 24, "the long run stands where it stood"
+
+
+def test_an_anneal_killed_at_any_moment_resumes_though_the_long_run_has_gone_on(tmp_path):
+    run_to(OPEN, tmp_path, 24)
+    long, cut = str(tmp_path / CHECKPOINT), tmp_path / "anneal"
+    call = (
+        f"fit(OPEN.annealed(24, 300), {str(cut)!r}, save_every=4, progress=False, "
+        f"begin=lambda: Run.branch(OPEN, Path({long!r}), 300))"
+    )
+    whole = Run.branch(OPEN, tmp_path / CHECKPOINT, 300)
+    kill_again_and_again(call, cut, (0.0, 0.1, 0.2))
+    run_to(OPEN, tmp_path, 40)
+    for _ in train_steps(whole):
+        pass
+    run = fit(OPEN.annealed(24, 300), cut, progress=False)
+    assert run.losses == whole.losses
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, run.model.state_dict()[name]), name
+
+
+def test_a_run_can_be_annealed_only_while_its_rates_are_constant():
+    for at in (9, 25):
+        with pytest.raises(ValueError, match=rf"got .*{at}"):
+            SETTING.annealed(at, 5)
+    assert SETTING.annealed(24, 36) == SETTING
+
+
+def test_a_run_ends_when_its_time_is_up_with_a_checkpoint(tmp_path):
+    run = fit(OPEN, tmp_path, seconds=0.3, save_every=10**6, progress=False)
+    assert run.step > 0
+    assert Run.resume(OPEN, tmp_path).step == run.step
+    with pytest.raises(ValueError, match="seconds must be above zero, got 0"):
+        fit(OPEN, tmp_path, seconds=0)
+
+
+def test_a_second_process_in_a_folder_is_refused_and_a_dead_one_holds_nothing(tmp_path):
+    first = child(f"fit(OPEN, {str(tmp_path)!r}, save_every=1, progress=False)")
+    await_checkpoint(tmp_path / CHECKPOINT, first)
+    second = child(f"fit(OPEN, {str(tmp_path)!r}, seconds=0.1, progress=False)")
+    _, said = second.communicate(timeout=120)
+    assert second.returncode != 0 and f"another process is training in {tmp_path}" in said
+    assert first.poll() is None
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    assert fit(OPEN, tmp_path, seconds=0.1, progress=False).step > 0
+
+
+def test_a_finished_run_is_extended_with_prompts_that_it_has_not_met(tmp_path):
+    finished = fit(SETTING, tmp_path / "first", progress=False)
+    save(finished, "mine", tmp_path)
+    setting = SETTING.extended(parent("mine", tmp_path))
+    assert setting.steps is None and setting.parent.prompts == 60 * 20
+    assert torch.equal(setting.prompts(0)[0], replace(SETTING, steps=61).prompts(60)[0])
+    run = Run.start(setting, parent=load("mine", tmp_path))
+    for name, value in finished.model.state_dict().items():
+        assert torch.equal(value, run.model.state_dict()[name]), name
+    for wrong in (None, finished.model):
+        with pytest.raises(ValueError, match=f"starts from the weights {setting.parent.sha256}"):
+            Run.start(setting, parent=wrong)
+    with pytest.raises(ValueError, match="starts from the weights None, got"):
+        Run.start(SETTING, parent=load("mine", tmp_path))
+    for _ in zip(range(12), train_steps(run), strict=False):
+        pass
+    run.save(tmp_path / "second" / CHECKPOINT)
+    assert fit(setting, tmp_path / "second", seconds=0.1, progress=False).step > 12
+    branch = Run.branch(setting, tmp_path / "second" / CHECKPOINT, 10)
+    for _ in train_steps(branch):
+        pass
+    save(branch, "longer", tmp_path)
+    assert load("longer", tmp_path).card["prompts"]["before"] == 60 * 20
+    assert parent("longer", tmp_path).prompts == (60 + branch.step) * 20
+    assert parent("longer", tmp_path).steps == 60 + branch.step
+
+
+def test_the_prompts_of_each_phase_add_up():
+    assert OPEN.phases(25) == {
+        "before": 0,
+        "warm-up": 200,
+        "constant rate": 300,
+        "falling rate": 0,
+    }
+    assert SETTING.phases(60) == {
+        "before": 0,
+        "warm-up": 200,
+        "constant rate": 280,
+        "falling rate": 720,
+    }
+    assert sum(OPEN.annealed(1000, 200).phases(1200).values()) == 1200 * 20
+
+
+def test_a_checkpoint_that_is_older_than_a_field_of_the_setting_is_readable(tmp_path):
+    run = run_to(SETTING, tmp_path, 7)
+    path = tmp_path / CHECKPOINT
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    old = json.loads(metadata["setting"])
+    del old["supervision_target"], old["parent"], old["clip"]
+    save_file(tensors, path, metadata=metadata | {"setting": json.dumps(old)})
+    assert Run.resume(SETTING, tmp_path).step == run.step
+    # What it was written with is the default, and nothing else will do.
+    with pytest.raises(ValueError, match="differs in clip;"):
+        Run.resume(replace(SETTING, clip=2.0), tmp_path)
+    del old["seed"], old["function_class"]
+    save_file(tensors, path, metadata=metadata | {"setting": json.dumps(old)})
+    with pytest.raises(ValueError, match="differs in function_class"):
+        Run.resume(SETTING, tmp_path)
 
 
 def test_ctrl_c_saves_the_step_it_fell_in_and_loses_nothing(tmp_path, uninterrupted, monkeypatch):
@@ -226,6 +397,8 @@ def test_a_short_training_comes_near_least_squares_on_lines():
             lambda: Setting(DenseLinear(2), MODEL, steps=1, initialisation="zeros"),
             "torch, gpt2, got 'zeros'",
         ),
+        (lambda: Setting(DenseLinear(2), MODEL, parent="mine"), "a Parent or None, got 'mine'"),
+        (lambda: Parent("0" * 64, 0, 1), "parent's steps .* got 0"),
         (lambda: Ramp(3, 2), "start <= stop"),
         (lambda: Ramp(1.5, 2), "start .* got 1.5"),
     ],
