@@ -18,7 +18,7 @@ from urllib.parse import quote
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from book.serve import make_server
-from icl_lib.browser import prior_of
+from icl_lib.page import prior_of
 from icl_lib.widgets.explorer import QUERIES
 
 SITE = Path(__file__).parents[1] / "_build" / "html"

@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 import shutil
 import warnings
 from functools import cache
@@ -20,125 +19,26 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from jaxtyping import Float
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from icl_lib import bayes, recipes
+from icl_lib import recipes
 from icl_lib.model import SIZES, Transformer, TransformerConfig
-from icl_lib.samplers import FunctionClass, Mixture, Sinusoid
+from icl_lib.page import (
+    BAND_BAYES,
+    BAYES,
+    PREFIX_BAYES,
+    TransformerCurve,
+    bayes_bands,
+    bayes_curve,
+    bayes_prefixes,
+    page_models,
+)
 from icl_lib.training import write_whole
-from icl_lib.weights import available, load
+from icl_lib.weights import load
 
 MANIFEST = "manifest.json"
-BAYES = {"line+sine-0.5": recipes.line_and_sine(0.5)}
-"""Mixtures of which the page draws exact posterior curves, by name."""
-
-PREFIX_BAYES = {"dense+sparse": recipes.dense_and_sparse(0.5)}
-"""Mixtures whose exact posterior the page computes at every prefix, by name; their weight is an input of the graph."""
-
-BAND_MODELS = (
-    "line+sine-0.5-tiny",
-    "line+gapped-0.5-tiny",
-    "line+wide-0.5-tiny",
-    "fast+line+sine-0.01-tiny",
-    "line+sine-0.5-small",
-    "line+sine-0.5-standard-brief",
-    "sine-tiny",
-)
-"""Models whose training bands the page tells apart."""
-
-RIGHT = "right"
-RIGHT_BAND = Mixture((recipes.LINE, Sinusoid(0.1, 20.0)), (0.5, 0.5))
-"""The prior, by this name, whose band holds every frequency that the page can ask for."""
-
-
-def prior_of(model: str) -> str:
-    """The name of what a model was pretrained on: its own name up to the size."""
-    return recipes.parts(model).mixture
-
-
-BAND_BAYES: dict[str, FunctionClass] = {
-    **{prior_of(name): recipes.RECIPES[name].function_class for name in BAND_MODELS},
-    RIGHT: RIGHT_BAND,
-}
-"""Priors of lines and sines in any bands of which the page draws exact posterior curves, by name."""
-
 _ENGINE = Path(__file__).parent / "widgets" / "engine.mjs"
-
-
-class TransformerCurve(nn.Module):
-    """A model's prediction of a whole curve: `Transformer.predict_curve` as a module."""
-
-    def __init__(self, model: Transformer) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self,
-        xs: Float[Tensor, "batch examples dim"],
-        ys: Float[Tensor, "batch examples"],
-        queries: Float[Tensor, "batch queries dim"],
-    ) -> Float[Tensor, "batch queries"]:
-        """See `Transformer.predict_curve`."""
-        return self.model.predict_curve(xs, ys, queries)
-
-
-@cache
-def transformer_curve(name: str) -> TransformerCurve:
-    """The module behind the page's graph of the shipped model `name`; ValueError for an unknown name."""
-    return TransformerCurve(load(name)).eval()
-
-
-@cache
-def bayes_curve(name: str) -> nn.Module:
-    """The module behind the page's graph of the exact posterior of the mixture `name`.
-
-    Maps (xs (1, n, 1), ys (1, n), queries (1, Q, 1), weight ()), all float64, to the mixture's mean (1, Q), the mean of
-    the oracle that knows the combination weight (1, Q), and the class posterior (1, 2).
-
-    Raises:
-        ValueError: an unknown name.
-    """
-    if name not in BAYES:
-        raise ValueError(f"the page has the exact posterior of {', '.join(BAYES)}, got {name!r}")
-    return bayes.curve_module(BAYES[name]).eval()
-
-
-@cache
-def bayes_bands(name: str) -> bayes.BandPosterior:
-    """The module behind the page's graph of the exact posterior of the prior `name`; see `bayes.BandPosterior`.
-
-    Raises:
-        ValueError: an unknown name.
-    """
-    if name not in BAND_BAYES:
-        raise ValueError(
-            f"the page has the exact posterior of {', '.join(BAND_BAYES)} with its bands, got {name!r}"
-        )
-    return bayes.band_module(BAND_BAYES[name]).eval()
-
-
-@cache
-def transformer_prefixes(name: str) -> Transformer:
-    """The module behind the page's graph of a shipped model of several dimensions; ValueError for an unknown name."""
-    return load(name)
-
-
-@cache
-def bayes_prefixes(name: str) -> nn.Module:
-    """The module behind the page's graph of the exact posterior of the mixture `name` at every prefix.
-
-    See `bayes.PrefixPosterior` for what it maps to what.
-
-    Raises:
-        ValueError: an unknown name.
-    """
-    if name not in PREFIX_BAYES:
-        raise ValueError(
-            f"the page has the exact posterior of {', '.join(PREFIX_BAYES)} at every prefix, got {name!r}"
-        )
-    return bayes.prefix_module(PREFIX_BAYES[name]).eval()
 
 
 def _example(dtype: torch.dtype, dim: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -319,20 +219,6 @@ def export_bands(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
     names, outputs = ["xs", "ys", "queries"], ["mean", "probability"]
     proto = _trace(bayes_bands(name), _example(torch.float64, 1), names, outputs)
     return _publish(proto, Path(folder), f"bands-{name}")
-
-
-def combination_models() -> list[str]:
-    """The shipped models of lines and sines in equal parts, by size."""
-    shipped = (name for name in available() if prior_of(name) == "line+sine-0.5")
-    return sorted(shipped, key=lambda name: list(SIZES).index(recipes.parts(name).size))
-
-
-def page_models() -> list[str]:
-    """The shipped models that the page's widgets offer."""
-    selection = r"(dense|sparse|dense\+sparse-[\d.]+)-(tiny|slim|short|standard)"
-    named = "|".join(map(re.escape, (*combination_models(), *BAND_MODELS)))
-    pattern = re.compile(f"{selection}|{named}")
-    return [name for name in available() if pattern.fullmatch(name)]
 
 
 def export_site(folder: str | os.PathLike[str]) -> dict[str, Any]:

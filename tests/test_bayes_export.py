@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 import torch
 
-from icl_lib import bayes, browser, recipes
+from icl_lib import bayes, page, recipes
 from icl_lib.samplers import ConvexCombination, DenseLinear, Mixture, Sinusoid, sample_prompts
 
 LINE, SINE = DenseLinear(1), Sinusoid(1.0, 5.0)
@@ -141,7 +141,7 @@ BANDS = {
     "narrow": MIXTURE,
     "gapped": Mixture((LINE, recipes.GAPPED), (0.5, 0.5)),
     "rare": recipes.with_rare(recipes.FAST, 0.01, SINE),
-    "right": browser.RIGHT_BAND,
+    "right": page.RIGHT_BAND,
     "sine": SINE,
 }
 
@@ -194,18 +194,18 @@ def test_without_examples_bands_have_their_prior_and_a_mean_of_zero():
 )
 def test_far_from_its_prior_the_right_band_still_finds_the_sine(amplitude, scale, frequency):
     xs, ys, queries = a_sine(20, frequency, amplitude=amplitude, scale=scale)
-    mean, _ = bayes.band_module(browser.RIGHT_BAND)(xs, ys, queries)
+    mean, _ = bayes.band_module(page.RIGHT_BAND)(xs, ys, queries)
     truth = amplitude * (frequency * queries[..., 0] + 0.7).sin()
     assert (mean - truth).abs().max() < 1e-3 * amplitude
 
 
-@pytest.fixture(scope="module", params=sorted(browser.BAND_BAYES))
+@pytest.fixture(scope="module", params=sorted(page.BAND_BAYES))
 def bands(request, site_graph):
     """A module of bands, and its graph."""
     path = site_graph("bands", request.param)
     assert path.stat().st_size < 200_000
     assert {node.domain for node in onnx.load(path).graph.node} == {""}
-    return browser.bayes_bands(request.param), onnxruntime.InferenceSession(path)
+    return page.bayes_bands(request.param), onnxruntime.InferenceSession(path)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 40])

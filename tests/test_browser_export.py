@@ -15,6 +15,7 @@ from icl_lib import (
     SparseLinear,
     bayes,
     browser,
+    page,
     recipes,
     sample_prompts,
     weights,
@@ -22,7 +23,7 @@ from icl_lib import (
 
 from .conftest import LIVE
 
-PAGE = browser.page_models()
+PAGE = page.page_models()
 CURVES = [name for name in PAGE if recipes.RECIPES[name].model.dim == 1]
 LINEAR = [name for name in PAGE if name not in CURVES]
 
@@ -42,7 +43,7 @@ def test_every_curves_graph_equals_torch(site_graph, name):
         xs, ys, queries = draw(n, q, torch.float32, seed=n)
         given = {"xs": xs.numpy(), "ys": ys.numpy(), "queries": queries.numpy()}
         (mean,) = session.run(None, given)
-        expected = browser.transformer_curve(name)(xs, ys, queries).detach().numpy()
+        expected = page.transformer_curve(name)(xs, ys, queries).detach().numpy()
         # Noise for values is far from anything trained on: there single precision itself is worth
         # some 1e-5 of outputs near 1.
         assert mean.shape == (1, q) and np.abs(mean - expected).max() < 1e-4
@@ -57,14 +58,14 @@ def test_the_posteriors_graph_equals_torch(site_graph, n, weight):
     session = onnxruntime.InferenceSession(site_graph("bayes", "line+sine-0.5"))
     found = session.run(None, {name: value.numpy() for name, value in values.items()})
     for one, other in zip(
-        found, browser.bayes_curve("line+sine-0.5")(xs, ys, queries, at), strict=True
+        found, page.bayes_curve("line+sine-0.5")(xs, ys, queries, at), strict=True
     ):
         assert np.abs(one - other.numpy()).max() < 1e-6
 
 
 def test_an_unknown_posterior_is_refused():
     with pytest.raises(ValueError, match=r"line\+sine-0.5, got 'nosuch'"):
-        browser.bayes_curve("nosuch")
+        page.bayes_curve("nosuch")
 
 
 @pytest.mark.parametrize("name", LINEAR)
@@ -74,7 +75,7 @@ def test_every_linear_models_graph_equals_torch_at_every_prefix(site_graph, name
         xs, ys, _ = sample_prompts(SparseLinear(20, 3), batch, 41, seed=batch)
         (mean,) = session.run(None, {"xs": xs.numpy(), "ys": ys.numpy()})
         with torch.no_grad():
-            expected = browser.transformer_prefixes(name)(xs, ys).numpy()
+            expected = page.transformer_prefixes(name)(xs, ys).numpy()
         assert mean.shape == (batch, 41) and np.abs(mean - expected).max() < 1e-5
 
 
@@ -105,8 +106,8 @@ def test_a_graph_is_as_small_as_its_weights_on_disk(site_graph):
 def test_every_graph_is_listed_and_named_by_its_hash(site_graph):
     manifest = json.loads((LIVE / browser.MANIFEST).read_text())
     assert set(manifest["models"]) == set(PAGE)
-    assert set(manifest["bayes"]) == {*browser.BAYES, *browser.PREFIX_BAYES}
-    assert set(manifest["bands"]) == set(browser.BAND_BAYES)
+    assert set(manifest["bayes"]) == {*page.BAYES, *page.PREFIX_BAYES}
+    assert set(manifest["bands"]) == set(page.BAND_BAYES)
     for group, entries in manifest.items():
         for name, entry in entries.items():
             data = site_graph(group, name).read_bytes()
@@ -118,16 +119,16 @@ def test_other_classes_have_no_graph_of_prefixes():
     with pytest.raises(ValueError, match="prefixes are exported for Mixture"):
         bayes.prefix_module(Mixture((SparseLinear(20, 2), DenseLinear(20)), (0.5, 0.5)))
     with pytest.raises(ValueError, match=r"dense\+sparse at every prefix, got 'nosuch'"):
-        browser.bayes_prefixes("nosuch")
+        page.bayes_prefixes("nosuch")
 
 
 def test_every_model_of_bands_has_the_posterior_of_its_own_prior():
-    for name in browser.BAND_MODELS:
-        prior = browser.BAND_BAYES[browser.prior_of(name)]
+    for name in page.BAND_MODELS:
+        prior = page.BAND_BAYES[page.prior_of(name)]
         assert prior == recipes.RECIPES[name].function_class
-    assert set(browser.BAND_MODELS) & set(weights.available()) <= set(browser.page_models())
+    assert set(page.BAND_MODELS) & set(weights.available()) <= set(page.page_models())
 
 
 def test_an_unknown_prior_of_bands_is_refused():
     with pytest.raises(ValueError, match=r"right with its bands, got 'nosuch'"):
-        browser.bayes_bands("nosuch")
+        page.bayes_bands("nosuch")

@@ -15,7 +15,7 @@ from icl_lib import (
     Transformer,
     TransformerConfig,
     bayes,
-    browser,
+    page,
     sample_prompts,
 )
 from icl_lib.recipes import SHARES
@@ -25,6 +25,7 @@ from icl_lib.widgets import (
     MixtureDraws,
     SelectionExplorer,
     frequency,
+    selection,
 )
 from icl_lib.widgets.explorer import QUERIES, curves, draw_inputs
 from icl_lib.widgets.mixture import CLASSES, draw_set
@@ -37,7 +38,7 @@ MODEL, BAYES = "line+sine-0.5-tiny", "line+sine-0.5"
 def untrained(monkeypatch):
     """A model of random weights, so that no test here waits for a trained one."""
     torch.manual_seed(0)
-    model = browser.TransformerCurve(Transformer(TransformerConfig.tiny(1, 41))).eval()
+    model = page.TransformerCurve(Transformer(TransformerConfig.tiny(1, 41))).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
 
@@ -46,7 +47,7 @@ def untrained(monkeypatch):
             raise ValueError(f"no model {name!r}")
         return model
 
-    monkeypatch.setattr(browser, "transformer_curve", curve)
+    monkeypatch.setattr(page, "transformer_curve", curve)
 
 
 def replies(widget, content, buffers=()):
@@ -80,10 +81,8 @@ def test_kernel_answers_with_the_numbers_of_the_exported_modules(n):
 
     x, y, q = (torch.tensor(a)[None] for a in (xs, ys, QUERIES))
     with torch.no_grad():
-        mean = browser.transformer_curve(MODEL)(
-            x[..., None].float(), y.float(), q[..., None].float()
-        )
-        exact = browser.bayes_curve(BAYES)(
+        mean = page.transformer_curve(MODEL)(x[..., None].float(), y.float(), q[..., None].float())
+        exact = page.bayes_curve(BAYES)(
             x[..., None], y, q[..., None], torch.tensor(0.3, dtype=torch.float64)
         )
     assert np.array_equal(transformer, mean[0].double().numpy())
@@ -221,9 +220,9 @@ def untrained_prefixes(monkeypatch):
     """A model of random weights behind every name, and every share on offer."""
     torch.manual_seed(0)
     model = Transformer(TransformerConfig(20, 41, 1, 2, 16)).eval()
-    monkeypatch.setattr(browser, "transformer_prefixes", lambda _: model)
+    monkeypatch.setattr(page, "transformer_prefixes", lambda _: model)
     names = ["sparse-tiny", "dense-tiny", *(f"dense+sparse-{share}-tiny" for share in SHARES)]
-    monkeypatch.setattr(browser, "available", lambda: names)
+    monkeypatch.setattr(selection, "available", lambda: names)
     return model
 
 
@@ -236,7 +235,9 @@ def test_each_share_has_its_model():
 
 
 def test_a_second_loss_is_told(monkeypatch):
-    monkeypatch.setattr(browser, "available", lambda: ["dense-tiny", "sparse-tiny", "dense-short"])
+    monkeypatch.setattr(
+        selection, "available", lambda: ["dense-tiny", "sparse-tiny", "dense-short"]
+    )
     labels = SelectionExplorer(share=1.0, sizes=("tiny", "short")).labels
     assert labels == {"tiny": "tiny, 2 models", "short": "short, 1 model, second loss"}
 
@@ -344,7 +345,7 @@ STRIP = {
 
 class TestFrequencyExplorer:
     def test_bands_are_read_off_the_function_class(self):
-        about = {name: frequency.describe(name) for name in browser.BAND_MODELS}
+        about = {name: frequency.describe(name) for name in page.BAND_MODELS}
         assert about["line+gapped-0.5-tiny"]["bands"] == [[1, 2, False], [4, 5, False]]
         assert about["line+gapped-0.5-tiny"]["classes"] == [
             ["line", "line"],
@@ -395,10 +396,10 @@ class TestFrequencyExplorer:
             torch.tensor(ys)[None],
             torch.tensor(at)[None, :, None],
         )
-        mean, expected = browser.bayes_bands("line+gapped-0.5")(*given)
+        mean, expected = page.bayes_bands("line+gapped-0.5")(*given)
         assert np.array_equal(mixture, mean[0].numpy())
         assert np.array_equal(probability, expected[0].numpy()) and len(probability) == 3
-        assert np.array_equal(right, browser.bayes_bands("right")(*given)[0][0].numpy())
+        assert np.array_equal(right, page.bayes_bands("right")(*given)[0][0].numpy())
         assert transformer.shape == at.shape == (frequency.INTERVALS + 1,)
 
     def test_a_request_that_cannot_be_answered_is_refused_in_words(self):
@@ -420,7 +421,7 @@ class TestFrequencyExplorer:
         assert "N(0, 2²)" in html
         xs = np.array(draw_inputs(explorer.seed, 12)) * 2
         at = np.linspace(-6, 6, 257)
-        model = browser.transformer_curve(MODEL)
+        model = page.transformer_curve(MODEL)
         with torch.no_grad():
             x, y, q = (
                 torch.tensor(v, dtype=torch.float32)[None] for v in (xs, explorer.truth(xs), at)

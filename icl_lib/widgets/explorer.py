@@ -13,7 +13,7 @@ from IPython.display import HTML
 from jaxtyping import Float
 from torch import Tensor
 
-from icl_lib import browser
+from icl_lib import page
 from icl_lib.widgets.kernel import serve, within
 from icl_lib.widgets.plot import as_prompt, draw_inputs, mean_square, top_of
 from icl_lib.widgets.source import source
@@ -68,11 +68,11 @@ def curves(
         `transformer`, `mixture` and `oracle`, shape (Q,), and `probability` of line and sine, shape (2,); float64.
     """
     exact = as_prompt(xs, ys, queries)
-    mixture, oracle, probability = browser.bayes_curve(bayes)(
+    mixture, oracle, probability = page.bayes_curve(bayes)(
         *exact, torch.tensor(weight, dtype=torch.float64)
     )
     lines: dict[str, Tensor] = {
-        "transformer": browser.transformer_curve(model)(*(values.float() for values in exact)),
+        "transformer": page.transformer_curve(model)(*(values.float() for values in exact)),
         "mixture": mixture,
         "oracle": oracle,
         "probability": probability,
@@ -123,7 +123,7 @@ class ConvexExplorer(anywidget.AnyWidget):
 
     @traitlets.default("models")
     def _shipped(self) -> list[str]:
-        return browser.combination_models()
+        return page.combination_models()
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)

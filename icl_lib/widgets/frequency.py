@@ -13,7 +13,7 @@ import traitlets
 from IPython.display import HTML
 from jaxtyping import Float
 
-from icl_lib import browser
+from icl_lib import page
 from icl_lib.recipes import parts
 from icl_lib.samplers import Sinusoid
 from icl_lib.widgets.kernel import serve, within
@@ -21,7 +21,7 @@ from icl_lib.widgets.plot import as_prompt, draw_inputs, mean_square, top_of
 from icl_lib.widgets.source import source
 from icl_lib.widgets.still import REACH, curves_still
 
-WHOLE = next(c for c in browser.RIGHT_BAND.classes if isinstance(c, Sinusoid))
+WHOLE = next(c for c in page.RIGHT_BAND.classes if isinstance(c, Sinusoid))
 """The band of every frequency that can be asked for."""
 
 INTERVALS = 256
@@ -63,12 +63,12 @@ def describe(model: str) -> dict[str, Any]:
     Raises:
         ValueError: a model whose bands are not told apart here.
     """
-    if model not in browser.BAND_MODELS:
+    if model not in page.BAND_MODELS:
         raise ValueError(
-            f"the bands of {', '.join(browser.BAND_MODELS)} are told apart here, got {model!r}"
+            f"the bands of {', '.join(page.BAND_MODELS)} are told apart here, got {model!r}"
         )
-    prior = browser.prior_of(model)
-    components = browser.bayes_bands(prior).components
+    prior = page.prior_of(model)
+    components = page.bayes_bands(prior).components
     sines = sorted(
         ((share, sine) for share, sine in components if isinstance(sine, Sinusoid)),
         key=lambda part: part[1].low,
@@ -117,8 +117,8 @@ def answers(
 
     Args:
         model: name of the transformer.
-        bayes: name of the prior that it was pretrained with, in `browser.BAND_BAYES`.
-        right: name of a prior whose band holds the frequency; on the page `browser.RIGHT`.
+        bayes: name of the prior that it was pretrained with, in `page.BAND_BAYES`.
+        right: name of a prior whose band holds the frequency; on the page `page.RIGHT`.
         xs: inputs of the examples, shape (n,).
         ys: their values, shape (n,).
         queries: where to predict, shape (Q,).
@@ -131,11 +131,11 @@ def answers(
         ValueError: an unknown model or prior.
     """
     exact = as_prompt(xs, ys, queries)
-    mixture, probability = browser.bayes_bands(bayes)(*exact)
+    mixture, probability = page.bayes_bands(bayes)(*exact)
     lines = {
-        "transformer": browser.transformer_curve(model)(*(values.float() for values in exact)),
+        "transformer": page.transformer_curve(model)(*(values.float() for values in exact)),
         "mixture": mixture,
-        "right": browser.bayes_bands(right)(*exact)[0],
+        "right": page.bayes_bands(right)(*exact)[0],
         "probability": probability,
     }
     return {name: values[0].double().numpy() for name, values in lines.items()}
@@ -155,10 +155,10 @@ class FrequencyExplorer(anywidget.AnyWidget):
         n_examples: in-context examples, 0 to 40.
         seed: of the inputs, in [0, 2**32).
         model: the transformer shown first, one of `models`.
-        models: names of the transformers that the reader can choose, among `browser.BAND_MODELS`.
+        models: names of the transformers that the reader can choose, among `page.BAND_MODELS`.
         strip: for each model whose error against frequency is drawn {"frequencies": (F,) in radians per unit,
             increasing, "n_examples": (N,) in 0 to 40, increasing, and for each of transformer, mixture and right
-            (Bayes with `browser.RIGHT_BAND`) the mean squared error, (N, F)}; the others' strip is empty.
+            (Bayes with `page.RIGHT_BAND`) the mean squared error, (N, F)}; the others' strip is empty.
         key: prefix of the view's keys in the address; needed where a page has several of these.
 
     Raises:
@@ -175,13 +175,13 @@ class FrequencyExplorer(anywidget.AnyWidget):
     scale = traitlets.Float(1.0).tag(sync=True)
     n_examples = traitlets.Int(20).tag(sync=True)
     seed = traitlets.Int(1).tag(sync=True)
-    models = traitlets.List(traitlets.Unicode(), list(browser.BAND_MODELS[:4])).tag(sync=True)
-    model = traitlets.Unicode(browser.BAND_MODELS[0]).tag(sync=True)
+    models = traitlets.List(traitlets.Unicode(), list(page.BAND_MODELS[:4])).tag(sync=True)
+    model = traitlets.Unicode(page.BAND_MODELS[0]).tag(sync=True)
     strip = traitlets.Dict().tag(sync=True)
     about = traitlets.List(
         traitlets.Dict(), help="what `describe` says of each model", read_only=True
     ).tag(sync=True)
-    right = traitlets.Unicode(browser.RIGHT, read_only=True).tag(sync=True)
+    right = traitlets.Unicode(page.RIGHT, read_only=True).tag(sync=True)
     whole = traitlets.List([WHOLE.low, WHOLE.high], read_only=True).tag(sync=True)
     key = traitlets.Unicode("").tag(sync=True)
     first = traitlets.Dict(help="the numbers of the first view, from `still`").tag(sync=True)

@@ -12,8 +12,9 @@ import traitlets
 from IPython.display import HTML
 from jaxtyping import Float
 
-from icl_lib import browser
+from icl_lib import page
 from icl_lib.recipes import DENSE, POINTS, RECIPES, SHARES
+from icl_lib.weights import available
 from icl_lib.widgets.draws import normal, uniforms
 from icl_lib.widgets.kernel import serve
 from icl_lib.widgets.source import source
@@ -39,7 +40,7 @@ def models_of(size: str) -> list[list[Any]]:
         *((share, f"dense+sparse-{share}-{size}") for share in SHARES),
         (1.0, f"dense-{size}"),
     ]
-    return [[share, name] for share, name in names if name in browser.available()]
+    return [[share, name] for share, name in names if name in available()]
 
 
 def label_of(size: str) -> str:
@@ -71,10 +72,10 @@ def answers(
         For each of ANSWERS an array (B, n), float64.
     """
     inputs, values = torch.from_numpy(np.array(xs)), torch.from_numpy(np.array(ys))
-    dense, sparse, mixture, probability = browser.bayes_prefixes(bayes)(
+    dense, sparse, mixture, probability = page.bayes_prefixes(bayes)(
         inputs, values, torch.tensor(weight, dtype=torch.float64)
     )
-    transformer = browser.transformer_prefixes(model)(inputs.float(), values.float())
+    transformer = page.transformer_prefixes(model)(inputs.float(), values.float())
     found = (transformer, dense, sparse, mixture, probability)
     return {name: value.double().numpy() for name, value in zip(ANSWERS, found, strict=True)}
 

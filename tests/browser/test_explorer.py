@@ -12,7 +12,7 @@ import pytest
 import torch
 from playwright.sync_api import Page, Route, expect
 
-from icl_lib import browser
+from icl_lib.page import transformer_curve
 from icl_lib.widgets import ConvexExplorer
 from icl_lib.widgets.explorer import QUERIES, RANGES, curves
 
@@ -172,7 +172,7 @@ def test_while_the_models_load_no_other_functions_numbers_are_shown(visit: Open)
 
 def in_double_precision(model: str, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
     """The transformer's curve with every operation in float64."""
-    module = copy.deepcopy(browser.transformer_curve(model)).double()
+    module = copy.deepcopy(transformer_curve(model)).double()
     single = [
         torch.tensor(values, dtype=torch.float32)[None].double() for values in (xs, ys, QUERIES)
     ]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from icl_lib import browser
+from icl_lib.page import RIGHT, prior_of
 from icl_lib.widgets.frequency import COMPUTED, RANGES, answers, describe
 
 from .conftest import DESKTOP, PHONE, REPOSITORY, Visit
@@ -119,8 +119,8 @@ def test_the_numbers_on_the_page_are_those_of_torch(visit: Open, view: str) -> N
     page = open_live(visit, view)
     numbers = settled(page)
     xs, ys, queries = (np.array(numbers[name]) for name in ("xs", "ys", "queries"))
-    here = answers(numbers["model"], numbers["bayes"], browser.RIGHT, xs, ys, queries)
-    assert numbers["bayes"] == browser.prior_of(numbers["model"])
+    here = answers(numbers["model"], numbers["bayes"], RIGHT, xs, ys, queries)
+    assert numbers["bayes"] == prior_of(numbers["model"])
     size = 1 + np.abs(ys).max(initial=0)
     for name in ("mixture", "right", "probability"):
         assert np.abs(np.array(numbers[name]) - here[name]).max() < 1e-6 * size, name

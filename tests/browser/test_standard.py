@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from playwright.sync_api import Page, expect
 
-from icl_lib.browser import transformer_curve
+from icl_lib.page import transformer_curve
 from icl_lib.widgets.explorer import QUERIES
 
 from .test_explorer import Open, open_live, settled
