@@ -20,6 +20,8 @@ from icl_lib.samplers import (
 )
 from icl_lib.weights import WeightsError, available, load
 
+__version__ = "0.1.0"
+
 __all__ = [
     "ConvexCombination",
     "DenseLinear",

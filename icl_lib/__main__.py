@@ -6,29 +6,34 @@ import argparse
 import os
 import re
 import sys
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
 
-from icl_lib import bayes, recipes, speed, weights
+from icl_lib import __version__, bayes, recipes, speed, weights
+from icl_lib._validate import nearest
 from icl_lib.evaluation import Predictor, excess_risk, learning_curves, squared_errors
 from icl_lib.model import Transformer
-from icl_lib.samplers import FunctionClass, Mixture
+from icl_lib.samplers import ConvexCombination, FunctionClass, Mixture, ReluNetwork, describe
 from icl_lib.training import CHECKPOINT, Run, Setting, fit, reached, write_whole
 
-FAILED, INTERRUPTED = 1, 130  # argparse itself exits with 2 on bad usage
+# argparse itself exits with 2 on bad usage; the last two are what a shell calls the signals' own.
+FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 141
 _EXAMPLES = """examples:
   python -m icl_lib list
   python -m icl_lib train line+sine-0.5-tiny --folder runs/mine
+  python -m icl_lib train mine.toml --steps 3000
   python -m icl_lib train dense+sparse-0.5-small --for 2h
   python -m icl_lib train dense+sparse-0.5-small --anneal 2000
   python -m icl_lib evaluate line+sine-0.5-small --csv curves.csv
+  python -m icl_lib evaluate runs/mine
   python -m icl_lib export --out site/live
 
 exit status: 0 done; 1 failed, with the reason on standard error; 2 bad usage; 130 interrupted (train: the same command
@@ -41,13 +46,26 @@ def _classes(function_class: FunctionClass) -> dict[str, FunctionClass]:
     return {repr(part): part for part in parts}
 
 
+def _best(function_class: FunctionClass) -> str:
+    """What the library's Bayesian of a class is called: exact, but where networks are taken for infinitely wide."""
+    match function_class:
+        case Mixture(classes=classes):
+            approximate = any(_best(part) != "Bayes" for part in classes)
+        case ConvexCombination(first=first, second=second):
+            approximate = any(_best(part) != "Bayes" for part in (first, second))
+        case _:
+            approximate = isinstance(function_class, ReluNetwork)
+    return "approximate Bayes" if approximate else "Bayes"
+
+
 def _compare(
     model: Transformer, function_class: FunctionClass, n_prompts: int, seed: int
 ) -> pd.DataFrame:
-    """Learning curves of the model and of exact Bayes for its own training distribution, on each of its classes."""
+    """Learning curves of the model and of Bayes for its own training distribution, on each of its classes."""
+    best = _best(function_class)
     predictors: dict[str, Predictor] = {
         "transformer": model,
-        "Bayes": bayes.predictor(function_class),
+        best: bayes.predictor(function_class),
     }
     tables = []
     for name, part in _classes(function_class).items():
@@ -55,7 +73,7 @@ def _compare(
             predictors, part, n_examples=model.config.max_examples, n_prompts=n_prompts, seed=seed
         )
         table = learning_curves(errors).merge(
-            excess_risk(errors, "Bayes"),
+            excess_risk(errors, best),
             on=["predictor", "n_examples"],
             how="left",
             suffixes=("", "_excess"),
@@ -76,6 +94,18 @@ def _card_figures(table: pd.DataFrame) -> dict[str, Any]:
     return figures
 
 
+def _words(function_class: FunctionClass) -> str:
+    """A function class in few words: 50% DenseLinear(20), 50% SparseLinear(20, 2)."""
+    if isinstance(function_class, Mixture):
+        parts = zip(function_class.weights, function_class.classes, strict=True)
+        words = ((f"{weight * 100:.3g}%", _words(part)) for weight, part in parts)
+        return ", ".join(
+            f"{share} ({w})" if "," in w and "%" in w else f"{share} {w}" for share, w in words
+        )
+    fields = (value for key, value in describe(function_class).items() if key != "class")
+    return f"{type(function_class).__name__}({', '.join(format(value, 'g') for value in fields)})"
+
+
 def _list(_: argparse.Namespace) -> None:
     shipped = set(weights.available())
     rows = []
@@ -85,13 +115,23 @@ def _list(_: argparse.Namespace) -> None:
         rows.append(
             {
                 "model": name,
-                "shipped": "yes" if card else "no",
-                "parameters": f"{card['parameters']:,}" if card else "",
+                "parameters": f"{card['parameters']:,}" if card else "not shipped",
                 "steps": card["steps"] if card else (recipe and recipe.steps) or "open",
-                "trained on": repr(recipe.function_class) if recipe else "",
+                "trained on": _words(recipe.function_class) if recipe else "",
             }
         )
-    print(pd.DataFrame(rows).to_string(index=False))
+    print(_left(pd.DataFrame(rows)))
+
+
+def _left(table: pd.DataFrame) -> str:
+    """A table as text, with its words at the left and nothing left out."""
+    words = table.astype(str)
+    widths = [max(map(len, [column, *words[column]])) for column in words]
+    lines = [list(words), *words.itertuples(index=False)]
+    return "\n".join(
+        "  ".join(f"{word:<{width}}" for word, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
 
 
 def _utilisation(run: Run, done: int, seconds: float, device: str) -> str:
@@ -121,14 +161,14 @@ def _measure(run: Run, name: str, out: Path, n_prompts: int) -> pd.DataFrame:
 
 def _plan(options: argparse.Namespace) -> tuple[Setting, Path, Callable[[], Run], Path]:
     """What `train` is asked for: setting, folder, how the run begins there, and the checkpoint that it goes on from."""
-    setting = recipes.RECIPES[options.name]
-    folder = Path(options.folder or Path("runs") / options.name)
+    setting = options.model.setting
+    folder = Path(options.folder or Path("runs") / options.model.name)
     if options.steps is not None:
         setting = replace(setting, steps=options.steps)
     if options.extend:
-        setting = setting.extended(weights.parent(options.name))
+        setting = setting.extended(weights.parent(options.model.name))
     if options.anneal is None:
-        parent = weights.load(options.name) if options.extend else None
+        parent = weights.load(options.model.name) if options.extend else None
         return (
             setting,
             folder,
@@ -138,7 +178,9 @@ def _plan(options: argparse.Namespace) -> tuple[Setting, Path, Callable[[], Run]
     # Anneals lie below the run that they branch off, each named by where it does and how long it is.
     source = folder / CHECKPOINT
     begun = sorted(folder.glob(f"anneal-*+{options.anneal}"))
-    at = next((_branched_at(f) for f in begun if not (f / f"{options.name}.json").exists()), None)
+    at = next(
+        (_branched_at(f) for f in begun if not (f / f"{options.model.name}.json").exists()), None
+    )
     if at is None:
         at, _ = reached(source)
         if at == 0:
@@ -161,14 +203,13 @@ def _branched_at(folder: Path) -> int:
 
 def _train(options: argparse.Namespace) -> None:
     setting, folder, begin, before = _plan(options)
+    name = options.model.name
     out = Path(options.out or folder)
     out.mkdir(parents=True, exist_ok=True)  # if that fails, then now rather than after hours
     if options.seconds < inf:
         _step_back()
     length = "an open number of" if setting.steps is None else setting.steps
-    print(
-        f"{options.name}: {length} steps on {options.device}, checkpoints in {folder}", flush=True
-    )
+    print(f"{name}: {length} steps on {options.device}, checkpoints in {folder}", flush=True)
     done, seconds = reached(before)
     if options.device == "cpu" and setting.steps is not None and done < setting.steps:
         print(f"from step {done}; timing some steps ...", flush=True)
@@ -189,11 +230,11 @@ def _train(options: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         if (folder / CHECKPOINT).exists():
             print("interrupted; measuring what was reached", flush=True)
-            _measure(Run.resume(setting, folder), options.name, out, options.n_prompts)
+            _measure(Run.resume(setting, folder), name, out, options.n_prompts)
         raise
     if run.step > done:
         print(_utilisation(run, done, run.seconds - seconds, options.device))
-    figures = _card_figures(_measure(run, options.name, out, options.n_prompts))
+    figures = _card_figures(_measure(run, name, out, options.n_prompts))
     if setting.steps is None or run.step < setting.steps:
         print(
             f"{run.step} steps done; the same command goes on"
@@ -202,7 +243,7 @@ def _train(options: argparse.Namespace) -> None:
         return
     path = weights.save(
         run,
-        options.name,
+        name,
         out,
         dtype=torch.float16,
         evaluation={"n_prompts": options.n_prompts, "curves": figures},
@@ -232,14 +273,12 @@ def _seconds(text: str) -> float:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    model = weights.load(options.name, options.weights)
-    if options.name not in recipes.RECIPES:
-        raise ValueError(f"no recipe says what {options.name!r} was trained on")
-    table = _compare(
-        model, recipes.RECIPES[options.name].function_class, options.n_prompts, options.seed
-    )
+    model = weights.load(options.model).to(options.device)
+    assert model.card is not None, "what is loaded from a file has a card"
+    function_class = weights.trained_on(model.card)
+    table = _compare(model, function_class, options.n_prompts, options.seed)
     if options.csv:
-        table.to_csv(options.csv, index=False)
+        write_whole(Path(options.csv), partial(table.to_csv, index=False))
         print(f"wrote {options.csv}")
         return
     shown = table[table.n_examples.isin((0, 1, 2, 5, 10, 20, 30, 40))]
@@ -247,8 +286,12 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from icl_lib import browser  # needs onnx, which the rest of the library does without
-
+    try:
+        from icl_lib import browser
+    except ModuleNotFoundError as error:  # the rest of the library does without onnx
+        raise RuntimeError(
+            f"export needs {error.name}, which comes with: pip install 'icl_lib[browser]'"
+        ) from None
     manifest = browser.export_site(options.out)
     for entry in (*manifest["models"].values(), *manifest["bayes"].values()):
         print(f"{entry['bytes']:>10,} bytes  {entry['file']}")
@@ -264,11 +307,42 @@ def _positive(text: str) -> int:
 
 def _device(text: str) -> str:
     """A command-line argument that names a device which is there."""
-    if text not in ("cpu", "cuda"):
-        raise argparse.ArgumentTypeError(f"must be cpu or cuda, got {text!r}")
-    if text == "cuda" and not torch.cuda.is_available():
-        raise argparse.ArgumentTypeError("PyTorch finds no CUDA device here; cpu is always there")
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if text not in there:
+        raise argparse.ArgumentTypeError(f"must be cpu, cuda or mps, got {text!r}")
+    if not there[text]:
+        raise argparse.ArgumentTypeError(
+            f"PyTorch finds no {text} device here; cpu is always there"
+        )
     return text
+
+
+class _Recipe(NamedTuple):
+    """What `train` is asked to train, and what it is called."""
+
+    name: str
+    setting: Setting
+
+
+def _recipe(text: str) -> _Recipe:
+    """A command-line argument that is a name from `list`, or a TOML file with a setting of one's own."""
+    path = Path(text)
+    if path.suffix == ".toml":
+        try:
+            with path.open("rb") as file:
+                return _Recipe(path.stem, Setting.from_dict(tomllib.load(file)))
+        except (OSError, ValueError) as error:
+            raise argparse.ArgumentTypeError(f"{text}: {error}") from None
+    if text not in recipes.RECIPES:
+        raise argparse.ArgumentTypeError(
+            f"no recipe is called {text!r}{nearest(text, recipes.RECIPES)}; `list` names them all, and a file that "
+            "ends in .toml is a recipe of your own"
+        )
+    return _Recipe(text, recipes.RECIPES[text])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -278,6 +352,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"icl_lib {__version__}")
     parser.add_argument("--threads", type=_positive, help="CPU threads (default: PyTorch's choice)")
     commands = parser.add_subparsers(
         title="commands", required=True, metavar="list | train | evaluate | export"
@@ -297,7 +372,10 @@ def _parser() -> argparse.ArgumentParser:
         "trains at a constant rate until it is stopped; --anneal branches weights off from where it stands.",
     )
     command.add_argument(
-        "name", choices=sorted(recipes.RECIPES), metavar="MODEL", help="a name from `list`"
+        "model",
+        type=_recipe,
+        metavar="MODEL",
+        help="a name from `list`, or a TOML file with a setting of your own",
     )
     command.add_argument("--folder", help="where checkpoints go (default: runs/MODEL)")
     command.add_argument(
@@ -323,7 +401,9 @@ def _parser() -> argparse.ArgumentParser:
         help="go on from the shipped weights, at a constant rate, with prompts that they have not met",
     )
     command.add_argument("--out", help="where the finished weights go (default: the same folder)")
-    command.add_argument("--device", type=_device, default="cpu", help="cpu or cuda (default: cpu)")
+    command.add_argument(
+        "--device", type=_device, default="cpu", help="cpu, cuda or mps (default: cpu)"
+    )
     command.add_argument(
         "--save-every", type=_positive, default=250, help="steps between checkpoints (default: 250)"
     )
@@ -337,9 +417,13 @@ def _parser() -> argparse.ArgumentParser:
         help="learning curves of a model and of exact Bayes, by class",
         description="learning curves of a model and of exact Bayes, by class",
     )
-    command.add_argument("name", metavar="MODEL", help="a name from `list`")
     command.add_argument(
-        "--weights", default=weights.FOLDER, help="folder of weights (default: the shipped ones)"
+        "model",
+        metavar="MODEL",
+        help="a name from `list`, or the path of a run's folder or of a safetensors file",
+    )
+    command.add_argument(
+        "--device", type=_device, default="cpu", help="cpu, cuda or mps (default: cpu)"
     )
     command.add_argument(
         "--n-prompts", type=_positive, default=1280, help="prompts per class (default: 1280)"
@@ -365,6 +449,10 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(options.threads)
     try:
         options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
     except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED

@@ -3,6 +3,8 @@
 Each refusal is a ValueError that says what was given and what is accepted.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from math import inf, isfinite
 
 import torch
@@ -12,6 +14,12 @@ from torch import Tensor
 def is_number(value: object) -> bool:
     """Whether `value` is a finite int or float; True and False are no numbers."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A question that names what `name` may have been meant to be; empty where nothing is near."""
+    found = get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
 def check_count(name: str, value: object, least: int = 1, most: float = inf) -> None:

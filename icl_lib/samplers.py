@@ -10,8 +10,9 @@ Classes are frozen dataclasses that compose: a mixture of combinations of mixtur
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from inspect import isabstract
 from math import isclose
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -312,6 +313,43 @@ def describe(value: Any) -> Any:
     if isinstance(value, tuple):
         return [describe(item) for item in value]
     return value
+
+
+def undescribe(plain: Any, known: Mapping[str, Callable[..., Any]] | None = None) -> Any:
+    """What `describe` described: the inverse of it.
+
+    Args:
+        plain: what `describe` gave, or the same from JSON. A field that has a default may be missing.
+        known: what a description may name, beside the function classes; those of one's own count once their module is
+            imported.
+
+    Raises:
+        ValueError: an unknown class, an unknown or missing field, a value that the class refuses.
+    """
+    if isinstance(plain, Mapping):
+        makers = {c.__name__: c for c in _concrete(FunctionClass)} | dict(known or {})
+        fields_given = dict(plain)
+        name = fields_given.pop("class", None)
+        if name not in makers:
+            raise ValueError(
+                f"a description needs a class of {', '.join(sorted(makers))}, got {name!r}"
+            )
+        values = {key: undescribe(value, known) for key, value in fields_given.items()}
+        try:
+            return makers[name](**values)
+        except TypeError as error:  # a field too many, or one too few
+            raise ValueError(f"{name} cannot be made of {', '.join(values)}: {error}") from None
+    if isinstance(plain, (list, tuple)):
+        return tuple(undescribe(item, known) for item in plain)
+    return plain
+
+
+def _concrete(kind: type[Any]) -> Iterator[type[Any]]:
+    """The classes below `kind` that can be made."""
+    for below in kind.__subclasses__():
+        yield from _concrete(below)
+        if not isabstract(below):
+            yield below
 
 
 def check_seed(seed: int) -> None:

@@ -21,7 +21,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import partial
@@ -48,6 +48,7 @@ from icl_lib.samplers import (
     describe,
     sample_prompts,
     training_seed,
+    undescribe,
 )
 from icl_lib.supervision import TARGETS, Probes, check_supervisable, targets
 
@@ -291,6 +292,30 @@ class Setting:
     def as_dict(self) -> dict[str, Any]:
         """The setting as plain values, for cards and checkpoints."""
         return describe(self)
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Setting:
+        """The setting that `as_dict` gave; fields that are missing take their defaults.
+
+        Args:
+            plain: the fields by name. Only function classes need say their "class"; what else can stand in a field is
+                clear.
+
+        Raises:
+            ValueError: an unknown field or class, one that is missing and has no default, a value out of its range.
+        """
+        kinds = {kind.__name__: kind for kind in (cls, TransformerConfig, Ramp, Parent)}
+        implied = {"model": TransformerConfig, "dims": Ramp, "examples": Ramp, "parent": Parent}
+        full = {
+            key: {"class": implied[key].__name__, **value}
+            if key in implied and isinstance(value, Mapping)
+            else value
+            for key, value in plain.items()
+        }
+        made = undescribe({"class": cls.__name__, **full}, kinds)
+        if not isinstance(made, cls):
+            raise ValueError(f"this describes {made!r}, which is no setting of a training")
+        return made
 
 
 @dataclass

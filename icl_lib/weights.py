@@ -1,5 +1,8 @@
 """Load and save trained models: weights as safetensors, beside them a card in JSON. Nothing is pickled.
 
+What is asked for is a name of a shipped model, a path, or a model itself: a path is that of a safetensors file, or of a
+folder with one finished model in it, such as a run's.
+
 The card says what the weights are: the recipe with all its settings, seed, steps, versions, final losses, and
 the SHA-256 of the weights' file, which `load` checks.
 """
@@ -10,6 +13,7 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -20,8 +24,10 @@ from safetensors import safe_open
 from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save_file
 
+from icl_lib._validate import nearest
 from icl_lib.model import Transformer, TransformerConfig
-from icl_lib.training import Parent, Run, write_whole
+from icl_lib.samplers import FunctionClass, undescribe
+from icl_lib.training import CHECKPOINT, Parent, Run, write_whole
 
 FOLDER = Path(__file__).with_name("weights")
 _FORMAT = "beyond-the-mixture/1"
@@ -42,7 +48,7 @@ def available(folder: str | os.PathLike[str] = FOLDER) -> list[str]:
 def save(
     run: Run,
     name: str,
-    folder: str | os.PathLike[str] = FOLDER,
+    folder: str | os.PathLike[str],
     *,
     dtype: torch.dtype = torch.float32,
     evaluation: dict[str, Any] | None = None,
@@ -52,7 +58,7 @@ def save(
     Args:
         run: a finished run.
         name: see `recipes` for how names are made.
-        folder: where to.
+        folder: where to, such as the run's own folder; `load` takes that path.
         dtype: of the weights on disk, a floating type; `load` returns float32 in any case.
         evaluation: final measurements, kept in the card as they are.
 
@@ -102,31 +108,65 @@ def save(
     return path
 
 
-def parent(name: str, folder: str | os.PathLike[str] = FOLDER) -> Parent:
-    """The model `name` as the one that a further run starts from.
+def parent(model: str | os.PathLike[str]) -> Parent:
+    """A trained model, by name or path, as the one that a further run starts from.
 
     Raises:
         WeightsError: as for `read_card`.
     """
-    card = read_card(name, folder)
+    card = read_card(model)
     prompts = card.get("prompts", {"all": card["steps"] * card["recipe"]["batch_size"]})
     before = (card["recipe"].get("parent") or {}).get("steps", 0)
     return Parent(card["sha256"], before + card["steps"], sum(prompts.values()))
 
 
-def read_card(name: str, folder: str | os.PathLike[str] = FOLDER) -> dict[str, Any]:
-    """The card of the model `name`.
+def locate(model: str | os.PathLike[str]) -> Path:
+    """The weights' file of a trained model: of a shipped one by its name, of another by its path.
+
+    Args:
+        model: one of `available()`; a safetensors file; or a folder with one finished model in it.
 
     Raises:
-        WeightsError: no such model, or its card is damaged or foreign.
+        WeightsError: there is none; the message says what is near and what is accepted.
     """
-    path = Path(folder) / f"{name}.json"
-    if not path.is_file():
+    path = Path(model)
+    if isinstance(model, str) and path.name == model and model in available():
+        return FOLDER / f"{model}.safetensors"
+    if path.is_dir():
+        found = available(path)
+        if len(found) == 1:
+            return path / f"{found[0]}.safetensors"
+        if found:
+            raise WeightsError(
+                f"{path} holds {len(found)} models; give the file of one: {', '.join(found)}"
+            )
         raise WeightsError(
-            f"no model {name!r} in {folder}; available: {', '.join(available(folder)) or 'none'}"
+            f"{path} holds no finished model"
+            + (
+                "; its run has yet to end, or to be annealed"
+                if (path / CHECKPOINT).exists()
+                else ""
+            )
         )
+    if path.suffix == ".safetensors" and (path.is_file() or path.with_suffix(".json").is_file()):
+        return path
+    raise WeightsError(
+        f"no model {os.fspath(model)!r}{nearest(os.fspath(model), available())}. Accepted are a shipped name, a "
+        "safetensors file, a folder with one in it, and a Transformer"
+    )
+
+
+def read_card(model: str | os.PathLike[str]) -> dict[str, Any]:
+    """The card of a trained model, by name or path as for `locate`.
+
+    Raises:
+        WeightsError: no such model, or its card is missing, damaged or foreign.
+    """
+    path = locate(model).with_suffix(".json")
+    if not path.is_file():
+        raise WeightsError(f"{path.name}, the model's card, is missing in {path.parent}")
     try:
-        card = json.loads(path.read_text())
+        card = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise WeightsError(f"{path.name} is damaged: not JSON ({error})") from error
     if not isinstance(card, dict) or card.get("format") != _FORMAT:
@@ -139,18 +179,33 @@ def read_card(name: str, folder: str | os.PathLike[str] = FOLDER) -> dict[str, A
     return card
 
 
-def load(name: str, folder: str | os.PathLike[str] = FOLDER) -> Transformer:
-    """The trained model `name`, in evaluation mode, float32, with its card as `.card`.
+def trained_on(card: Mapping[str, Any]) -> FunctionClass:
+    """The function class that the model of a card was pretrained on.
+
+    Raises:
+        WeightsError: a class that is not known here; import the module that defines it first.
+    """
+    try:
+        return undescribe(card["recipe"]["function_class"])
+    except ValueError as error:
+        raise WeightsError(
+            f"the card of {card['name']!r} does not say what it was trained on: {error}"
+        ) from error
+
+
+def load(model: str | os.PathLike[str] | Transformer) -> Transformer:
+    """A trained model, in evaluation mode, float32, with its card as `.card`; a Transformer is returned as it is.
 
     Args:
-        name: one of `available()`.
-        folder: where weights and card lie.
+        model: one of `available()`; the path of a safetensors file or of a folder with one finished model in it, such
+            as a run's; or a model.
 
     Raises:
         WeightsError: an unknown name; a missing, damaged or foreign file. The message says which and why.
     """
-    card = read_card(name, folder)
-    path = Path(folder) / f"{name}.safetensors"
+    if isinstance(model, Transformer):
+        return model
+    path, card = locate(model), read_card(model)
     if not path.is_file():
         raise WeightsError(f"{path.name} is missing beside its card")
     data = path.read_bytes()
@@ -165,13 +220,13 @@ def load(name: str, folder: str | os.PathLike[str] = FOLDER) -> Transformer:
         told = {key: value for key, value in card["recipe"]["model"].items() if key != "class"}
         if shape != told:
             raise ValueError(f"the weights are of {shape}, the card says {told}")
-        model = Transformer(TransformerConfig(**shape))
-        model.load_state_dict(
+        found = Transformer(TransformerConfig(**shape))
+        found.load_state_dict(
             {key: value.float() for key, value in parse_safetensors(data).items()}
         )
     except Exception as error:
         raise WeightsError(
             f"{path.name} does not hold the model that its card describes: {error}"
         ) from error
-    model.card = card
-    return model.eval().requires_grad_(False)
+    found.card = card
+    return found.eval().requires_grad_(False)

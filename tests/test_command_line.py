@@ -3,22 +3,50 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
-from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from icl_lib import DenseLinear, TransformerConfig, browser, load, recipes, weights
+import icl_lib
+from icl_lib import (
+    DenseLinear,
+    Mixture,
+    ReluNetwork,
+    Transformer,
+    TransformerConfig,
+    browser,
+    load,
+    recipes,
+    weights,
+)
 from icl_lib import __main__ as command_line
 from icl_lib.__main__ import main
 from icl_lib.training import CHECKPOINT, Run, Setting
 
+_OWN = """
+steps = 40
+seed = 5
+
+[function_class]
+class = "Mixture"
+weights = [0.25, 0.75]
+classes = [{class = "DenseLinear", dim = 3}, {class = "SparseLinear", dim = 3, nnz = 1}]
+
+[model]
+dim = 3
+max_examples = 9
+layers = 1
+heads = 2
+width = 16
+"""
 QUICK = Setting(DenseLinear(1), TransformerConfig(1, 41, 1, 2, 16), steps=6, batch_size=8)
 
 
@@ -39,15 +67,86 @@ def test_train_then_evaluate(tmp_path, capsys):
     assert main(["--threads", "1", "train", "quick", "--folder", folder, "--n-prompts", "20"]) == 0
     assert "of a large matrix product's" in capsys.readouterr().out
     assert len(pd.read_csv(f"{folder}/quick.losses.csv")) == 6
-    assert load("quick", folder).card["evaluation"]["curves"]["DenseLinear(dim=1)"]["40"]["mse"] > 0
+    assert load(folder).card["evaluation"]["curves"]["DenseLinear(dim=1)"]["40"]["mse"] > 0
     table = tmp_path / "curves.csv"
-    assert (
-        main(["evaluate", "quick", "--weights", folder, "--n-prompts", "20", "--csv", str(table)])
-        == 0
-    )
+    assert main(["evaluate", folder, "--n-prompts", "20", "--csv", str(table)]) == 0
     assert table.read_text().count("\n") == 1 + 2 * 41
-    assert main(["evaluate", "quick", "--weights", folder, "--n-prompts", "20"]) == 0
+    assert main(["evaluate", f"{folder}/quick.safetensors", "--n-prompts", "20"]) == 0
     assert "transformer" in capsys.readouterr().out
+
+
+def test_a_mixture_of_ones_own_is_trained_from_a_file(tmp_path, capsys):
+    file, folder = tmp_path / "mine.toml", tmp_path / "run"
+    file.write_text(_OWN, encoding="utf-8")
+    train = ["train", str(file), "--folder", str(folder), "--n-prompts", "20"]
+    assert main([*train, "--steps", "3"]) == 0
+    recipe = load(folder / "mine.safetensors").card["recipe"]
+    assert (recipe["steps"], recipe["seed"], recipe["warmup"]) == (3, 5, 100)
+    assert recipe["function_class"]["weights"] == [0.25, 0.75]
+    assert main(["evaluate", str(folder), "--n-prompts", "20"]) == 0
+    assert "SparseLinear" in capsys.readouterr().out
+    for wrong, message in (
+        (_OWN.replace("Sparse", "Spars"), "SparseLinear, .*got 'SparsLinear'"),
+        (_OWN.replace("seed", "sed"), "unexpected keyword argument 'sed'"),
+        (_OWN.replace("0.75", "0.7"), "mixture weights must sum to 1"),
+        (_OWN.replace("]", ""), "mine.toml"),
+    ):
+        file.write_text(wrong, encoding="utf-8")
+        with pytest.raises(SystemExit) as stop:
+            main(train)
+        assert stop.value.code == 2
+        assert re.search(message, capsys.readouterr().err.replace("\n", " "))
+
+
+def test_the_nearest_recipes_are_named(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "lin-tiny"])
+    said = capsys.readouterr().err
+    assert "did you mean line-tiny" in said and "dense+sparse-0.05-tiny" not in said
+
+
+def test_the_list_is_no_wider_than_a_wide_terminal_and_can_be_cut_short():
+    command = [sys.executable, "-m", "icl_lib", "list"]
+    whole = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert max(map(len, whole.splitlines())) <= 124
+    assert "0.0999" not in whole
+    assert "49.5% DenseLinear(1)" in whole and "(50% Sinusoid(1, 2), 50% Sinusoid(4, 5))" in whole
+    cut = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert cut.stdout is not None and cut.stderr is not None
+    cut.stdout.close()
+    assert cut.stderr.read() == ""
+    assert cut.wait() == command_line.PIPE_CLOSED
+    cut.stderr.close()
+
+
+def test_what_is_no_exact_posterior_is_not_called_one(capsys, monkeypatch):
+    network = Mixture((ReluNetwork(1), DenseLinear(1)), (0.5, 0.5))
+    for function_class, name in ((network, "approximate Bayes"), (DenseLinear(1), "Bayes")):
+        table = command_line._compare(
+            Transformer(TransformerConfig(1, 4, 1, 1, 8)), function_class, 8, 0
+        )
+        assert set(table.predictor) == {"transformer", name}
+
+
+def test_a_missing_extra_is_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.delitem(sys.modules, "icl_lib.browser")
+    monkeypatch.setitem(sys.modules, "onnx", None)  # as if it were not installed
+    monkeypatch.delattr(icl_lib, "browser")
+    assert main(["export", "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == (
+        "error: export needs onnx, which comes with: pip install 'icl_lib[browser]'\n"
+    )
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0 and capsys.readouterr().out == f"icl_lib {version('icl_lib')}\n"
 
 
 @pytest.mark.usefixtures("quick")
@@ -71,7 +170,7 @@ def test_a_run_without_an_end_is_let_go_on_annealed_and_extended(tmp_path, capsy
     assert main([*train, "--for", "1s"]) == 0  # the long run goes on from where it was
     after = Run.resume(recipes.RECIPES["open"], folder).step
     assert after > at
-    card = load("open", folder / f"anneal-{at}+5").card
+    card = load(folder / f"anneal-{at}+5").card
     assert card["steps"] == at + 5
     assert card["prompts"] == {
         "before": 0,
@@ -86,10 +185,8 @@ def test_a_run_without_an_end_is_let_go_on_annealed_and_extended(tmp_path, capsy
     assert main([*train, "--anneal", "5"]) == 0
     assert (folder / f"anneal-{after}+5" / "open.json").exists()
 
-    monkeypatch.setattr(weights, "load", partial(load, folder=folder / f"anneal-{at}+5"))
-    monkeypatch.setattr(
-        weights, "parent", partial(weights.parent, folder=folder / f"anneal-{at}+5")
-    )
+    shipped = folder / f"anneal-{at}+5"
+    monkeypatch.setattr(weights, "locate", lambda name: shipped / "open.safetensors")
     more = ["train", "open", "--folder", str(tmp_path / "more"), "--n-prompts", "20", "--extend"]
     assert main([*more, "--for", "1s"]) == 0
     assert main([*more, "--anneal", "5"]) == 0
@@ -158,8 +255,8 @@ def test_help_is_there_for_every_command(command, capsys):
 
 
 def test_a_failure_exits_with_1_and_a_reason_without_a_trace(tmp_path, capsys):
-    assert main(["evaluate", "nosuch", "--weights", str(tmp_path)]) == 1
-    assert capsys.readouterr().err == f"error: no model 'nosuch' in {tmp_path}; available: none\n"
+    assert main(["evaluate", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path} holds no finished model\n"
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])

@@ -201,17 +201,17 @@ def test_a_second_process_in_a_folder_is_refused_and_a_dead_one_holds_nothing(tm
 def test_a_finished_run_is_extended_with_prompts_that_it_has_not_met(tmp_path):
     finished = fit(SETTING, tmp_path / "first", progress=False)
     save(finished, "mine", tmp_path)
-    setting = SETTING.extended(parent("mine", tmp_path))
+    setting = SETTING.extended(parent(tmp_path / "mine.safetensors"))
     assert setting.steps is None and setting.parent.prompts == 60 * 20
     assert torch.equal(setting.prompts(0)[0], replace(SETTING, steps=61).prompts(60)[0])
-    run = Run.start(setting, parent=load("mine", tmp_path))
+    run = Run.start(setting, parent=load(tmp_path / "mine.safetensors"))
     for name, value in finished.model.state_dict().items():
         assert torch.equal(value, run.model.state_dict()[name]), name
     for wrong in (None, finished.model):
         with pytest.raises(ValueError, match=f"starts from the weights {setting.parent.sha256}"):
             Run.start(setting, parent=wrong)
     with pytest.raises(ValueError, match="starts from the weights None, got"):
-        Run.start(SETTING, parent=load("mine", tmp_path))
+        Run.start(SETTING, parent=load(tmp_path / "mine.safetensors"))
     for _ in zip(range(12), train_steps(run), strict=False):
         pass
     run.save(tmp_path / "second" / CHECKPOINT)
@@ -220,9 +220,9 @@ def test_a_finished_run_is_extended_with_prompts_that_it_has_not_met(tmp_path):
     for _ in train_steps(branch):
         pass
     save(branch, "longer", tmp_path)
-    assert load("longer", tmp_path).card["prompts"]["before"] == 60 * 20
-    assert parent("longer", tmp_path).prompts == (60 + branch.step) * 20
-    assert parent("longer", tmp_path).steps == 60 + branch.step
+    assert load(tmp_path / "longer.safetensors").card["prompts"]["before"] == 60 * 20
+    assert parent(tmp_path / "longer.safetensors").prompts == (60 + branch.step) * 20
+    assert parent(tmp_path / "longer.safetensors").steps == 60 + branch.step
 
 
 def test_the_prompts_of_each_phase_add_up():

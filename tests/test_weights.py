@@ -18,7 +18,7 @@ from icl_lib import (
 )
 from icl_lib.recipes import RECIPES, parts
 from icl_lib.training import Run, Setting, fit
-from icl_lib.weights import FOLDER, read_card, save
+from icl_lib.weights import FOLDER, read_card, save, trained_on
 
 SETTING = Setting(DenseLinear(2), TransformerConfig(2, 5, 1, 2, 16), steps=2, seed=9)
 
@@ -32,7 +32,7 @@ def saved(tmp_path):
 
 def test_a_saved_model_predicts_the_same_when_loaded(saved):
     folder, run = saved
-    model = load("mine", folder)
+    model = load(folder / "mine.safetensors")
     xs, ys, _ = sample_prompts(DenseLinear(2), 3, 5, seed=0)
     for name, value in run.model.state_dict().items():
         assert torch.equal(model.state_dict()[name], value), name
@@ -44,7 +44,7 @@ def test_a_saved_model_predicts_the_same_when_loaded(saved):
 
 
 def test_the_card_holds_everything_that_trained_the_model(saved):
-    card = load("mine", saved[0]).card
+    card = load(saved[0] / "mine.safetensors").card
     assert card["recipe"] == json.loads(json.dumps(SETTING.as_dict()))
     assert (card["seed"], card["steps"], card["evaluation"]) == (9, 2, {"note": 1})
     assert set(card["versions"]) == {"python", "torch", "safetensors"} and len(card["sha256"]) == 64
@@ -53,7 +53,7 @@ def test_the_card_holds_everything_that_trained_the_model(saved):
 def test_half_precision_on_disk_loads_as_single(saved):
     folder, run = saved
     save(run, "half", folder, dtype=torch.float16)
-    model = load("half", folder)
+    model = load(folder / "half.safetensors")
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert (folder / "half.safetensors").stat().st_size < (
         folder / "mine.safetensors"
@@ -81,13 +81,13 @@ def flip_a_byte(folder):
 
 
 def tell_another_shape(folder):
-    card = read_card("mine", folder)
+    card = read_card(folder / "mine.safetensors")
     card["recipe"]["model"]["heads"] = 4
     (folder / "mine.json").write_text(json.dumps(card))
 
 
 def lose_the_hash(folder):
-    card = read_card("mine", folder)
+    card = read_card(folder / "mine.safetensors")
     del card["sha256"]
     (folder / "mine.json").write_text(json.dumps(card))
 
@@ -97,7 +97,9 @@ def swap_in_foreign_tensors(folder):
     save_file({"someone.elses": torch.zeros(3)}, path)
     import hashlib
 
-    card = read_card("mine", folder) | {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    card = read_card(folder / "mine.safetensors") | {
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest()
+    }
     (folder / "mine.json").write_text(json.dumps(card))
 
 
@@ -117,14 +119,54 @@ def swap_in_foreign_tensors(folder):
         ),
         (tell_another_shape, r"mine\.safetensors does not hold .* 'heads': 2.* 'heads': 4"),
         (lose_the_hash, r"mine\.json is damaged: it lacks sha256"),
-        (lambda folder: (folder / "mine.json").unlink(), "no model 'mine' .* available: none"),
+        (
+            lambda folder: (folder / "mine.json").unlink(),
+            r"mine\.json, the model's card, is missing in",
+        ),
+        (
+            lambda folder: (folder / "mine.safetensors").unlink(),
+            r"mine\.safetensors is missing beside its card",
+        ),
     ],
 )
 def test_a_damaged_or_foreign_file_is_refused_by_name_and_reason(saved, damage, message):
     damage(saved[0])
     with pytest.raises(WeightsError, match=message) as refusal:
-        load("mine", saved[0])
+        load(saved[0] / "mine.safetensors")
     assert isinstance(refusal.value, ValueError)
+
+
+def test_a_model_is_found_by_the_path_of_its_folder_or_file_or_is_itself(saved):
+    folder, run = saved
+    for way in (folder, str(folder), folder / "mine.safetensors", f"{folder}/mine.safetensors"):
+        assert torch.equal(load(way).read_in.weight, run.model.read_in.weight)
+    model = load(folder)
+    assert load(model) is model
+    assert trained_on(model.card) == SETTING.function_class
+    save(run, "other", folder)
+    with pytest.raises(WeightsError, match="holds 2 models; give the file of one: mine, other"):
+        load(folder)
+    with pytest.raises(WeightsError, match=r"holds no finished model; its run has yet to end"):
+        load(folder / "run")
+    (folder / "empty").mkdir()
+    with pytest.raises(WeightsError, match=r"empty holds no finished model$"):
+        load(folder / "empty")
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_and_what_is_accepted():
+    with pytest.raises(WeightsError, match=r"'lin-tiny'; did you mean line-tiny .* a safetensors"):
+        load("lin-tiny")
+    with pytest.raises(WeightsError, match=r"no model 'runs/nowhere'.* a shipped name, "):
+        load("runs/nowhere")
+
+
+def test_every_card_says_what_its_model_was_trained_on():
+    for name in available():
+        assert trained_on(read_card(name)) == RECIPES[name].function_class, name
+    card = read_card(available()[0])
+    card["recipe"]["function_class"] = {"class": "Parabola"}
+    with pytest.raises(WeightsError, match=r"class of ConvexCombination, .*, got 'Parabola'"):
+        trained_on(card)
 
 
 def test_every_shipped_model_is_made_by_its_recipe():
