@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from icl_lib._validate import check_count, check_positive
 from icl_lib.samplers import FunctionClass, check_seed, sample_prompts
@@ -48,6 +48,8 @@ def squared_errors(
         n_examples: points per prompt; the errors are those after 0, 1, ..., n_examples - 1 examples.
         n_prompts: number of prompts.
         seed: an evaluation seed, in [0, 2**32): training can never have seen its prompts.
+
+    A model may be on any device: it is asked there.
 
     Returns:
         For each name a float64 tensor (n_prompts, n_examples).
@@ -163,9 +165,18 @@ def _in_parts(
         raise ValueError("predictions need at least one predictor, got none")
     prompts = list(zip(*(values.split(size) for values in inputs), strict=True))
     return {
-        name: _checked(name, [predictor(*part) for part in prompts], shape)
+        name: _checked(name, [_answer(predictor, part) for part in prompts], shape)
         for name, predictor in predictors.items()
     }
+
+
+def _answer(predictor: Callable[..., Tensor], part: tuple[Tensor, ...]) -> Tensor:
+    """What a predictor says; a model is asked on the device where it is, for prompts and answers lie on the CPU."""
+    owner = getattr(predictor, "__self__", predictor)  # model.predict_curve is the model's
+    weight = next(owner.parameters(), None) if isinstance(owner, nn.Module) else None
+    if weight is None:
+        return predictor(*part)
+    return predictor(*(values.to(weight.device) for values in part)).cpu()
 
 
 def _checked(name: str, parts: list[Tensor], shape: torch.Size) -> Tensor:

@@ -69,9 +69,9 @@ class TransformerCurve(nn.Module):
 
 
 @cache
-def transformer_curve(name: str) -> TransformerCurve:
-    """The module behind the page's graph of the shipped model `name`; ValueError for an unknown name."""
-    return TransformerCurve(load(name)).eval()
+def transformer_curve(model: str | Transformer) -> TransformerCurve:
+    """The module behind the page's graph of a shipped model, or of any other; ValueError for an unknown name."""
+    return TransformerCurve(load(model)).eval()
 
 
 @cache
@@ -90,12 +90,15 @@ def bayes_curve(name: str) -> nn.Module:
 
 
 @cache
-def bayes_bands(name: str) -> bayes.BandPosterior:
-    """The module behind the page's graph of the exact posterior of the prior `name`; see `bayes.BandPosterior`.
+def bayes_bands(prior: str | FunctionClass) -> bayes.BandPosterior:
+    """The module behind the page's graph of exact Bayes with a prior, by name or itself; see `bayes.BandPosterior`.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name; a prior of other than lines and sines.
     """
+    if isinstance(prior, FunctionClass):
+        return bayes.band_module(prior).eval()
+    name = prior
     if name not in BAND_BAYES:
         raise ValueError(
             f"the page has the exact posterior of {', '.join(BAND_BAYES)} with its bands, got {name!r}"
@@ -104,9 +107,9 @@ def bayes_bands(name: str) -> bayes.BandPosterior:
 
 
 @cache
-def transformer_prefixes(name: str) -> Transformer:
-    """The module behind the page's graph of a shipped model of several dimensions; ValueError for an unknown name."""
-    return load(name)
+def transformer_prefixes(model: str | Transformer) -> Transformer:
+    """The module behind the page's graph of a model of several dimensions; ValueError for an unknown name."""
+    return load(model)
 
 
 @cache

@@ -543,6 +543,8 @@ def train_steps(run: Run) -> Iterator[float]:
     """
     setting, model, probes = run.setting, run.model, run.probes
     device = next(model.parameters()).device
+    # Prompts and posteriors are computed in double precision, which Apple's GPUs do not have.
+    exact = torch.device("cpu") if device.type == "mps" else device
     on_gpu = _on_gpu(device)
     slice_size = setting.batch_size if on_gpu else 16
 
@@ -563,7 +565,7 @@ def train_steps(run: Run) -> Iterator[float]:
     rates = {"muon": setting.muon_rate, "adamw": setting.adamw_rate, "adam": setting.adamw_rate}
     while setting.steps is None or run.step < setting.steps:
         begin = time.perf_counter()
-        xs, ys = setting.prompts(run.step, device)
+        xs, ys = setting.prompts(run.step, exact)
         truth = None
         if probes is not None:
             dim = setting.dim_at(run.step)
@@ -573,7 +575,8 @@ def train_steps(run: Run) -> Iterator[float]:
                 xs[..., :dim],
                 ys,
             )
-            truth = pad(asked, (0, setting.model.dim - dim))
+            truth = pad(asked, (0, setting.model.dim - dim)).to(device)
+        xs, ys = xs.to(device), ys.to(device)
         loss = torch.zeros((), device=device)
         for part in range(0, len(xs), slice_size):
             rows = slice(part, part + slice_size)

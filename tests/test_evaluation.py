@@ -5,6 +5,7 @@ import math
 import pytest
 import scipy.stats
 import torch
+from torch import nn
 
 from icl_lib import DenseLinear, Mixture, Sinusoid, baselines, bayes, evaluate, sample_prompts
 from icl_lib.evaluation import (
@@ -286,3 +287,30 @@ def test_predictions_of_curves_are_those_of_the_predictors():
         curve_predictions({}, xs, ys, queries)
     with pytest.raises(ValueError, match=r"'flat' must return shape \(50, 7\), got \(50,\)"):
         curve_predictions({"flat": lambda xs, ys, queries: ys[:, 0]}, xs, ys, queries)
+
+
+class Elsewhere(nn.Module):
+    """A model on a device that is not here: it notes where its prompts are."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, device="meta"))
+        self.seen = []
+
+    def forward(self, xs, ys):
+        self.seen += [xs.device.type, ys.device.type]
+        return torch.zeros(ys.shape)
+
+    def predict_curve(self, xs, ys, queries):
+        self.seen.append(queries.device.type)
+        return torch.zeros(queries.shape[:2])
+
+
+def test_a_model_is_asked_on_the_device_where_it_is():
+    model = Elsewhere()
+    errors = squared_errors(
+        {"model": model, "zero": zero}, DenseLinear(2), n_examples=3, n_prompts=200
+    )
+    assert model.seen == ["meta"] * 4 and torch.equal(errors["model"], errors["zero"])
+    curve_errors({"model": model.predict_curve}, DenseLinear(2), n_examples=3, n_prompts=2)
+    assert model.seen[4:] == ["meta"]

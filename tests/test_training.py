@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -415,6 +416,25 @@ def test_a_mixture_of_classes_trains_in_any_dimension_of_the_curriculum():
     setting = Setting(mixture, model, steps=3, dims=Ramp(2, 4))
     losses = list(train_steps(Run.start(setting)))
     assert len(losses) == 3 and all(0 < loss < 10 for loss in losses)
+
+
+def test_prompts_are_drawn_where_there_is_double_precision(monkeypatch):
+    # Apple's GPUs have none, and there is none here: the devices that are asked for are looked at.
+    asked = []
+    prompts = Setting.prompts
+
+    def drawn(self, step, device="cpu"):
+        asked.append(torch.device(device).type)
+        return prompts(self, step)
+
+    monkeypatch.setattr(Setting, "prompts", drawn)
+    for kind, expected in (("mps", "cpu"), ("meta", "meta")):
+        run = Run.start(replace(SETTING, steps=1))
+        where = [iter([SimpleNamespace(device=torch.device(kind))])]
+        monkeypatch.setattr(run.model, "parameters", lambda where=where: where.pop())
+        with pytest.raises((RuntimeError, NotImplementedError, IndexError)):
+            next(train_steps(run))
+        assert asked.pop() == expected
 
 
 @pytest.mark.usefixtures("unchecked")

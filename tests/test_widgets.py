@@ -11,14 +11,17 @@ from hypothesis import strategies as st
 from icl_lib import (
     DenseLinear,
     Mixture,
+    Sinusoid,
     SparseLinear,
     Transformer,
     TransformerConfig,
     bayes,
     page,
     sample_prompts,
+    weights,
 )
 from icl_lib.recipes import SHARES
+from icl_lib.training import Setting, fit
 from icl_lib.widgets import (
     ConvexExplorer,
     FrequencyExplorer,
@@ -116,9 +119,149 @@ def test_a_first_view_out_of_reach_is_refused(name, value):
         ConvexExplorer(**{name: value})
 
 
-def test_a_model_that_is_not_offered_is_refused():
-    with pytest.raises(ValueError, match="model must be one of"):
-        ConvexExplorer(model="gpt")
+EXPLORERS = (ConvexExplorer, FrequencyExplorer, SelectionExplorer)
+
+
+@pytest.mark.parametrize("kind", EXPLORERS)
+def test_an_unknown_model_is_refused_with_what_is_accepted(kind):
+    with pytest.raises(
+        ValueError, match=r"no model 'line-tin'; did you mean line-tiny.*Accepted are a shipped"
+    ):
+        kind(model="line-tin")
+
+
+@pytest.mark.parametrize("kind", [*EXPLORERS, MixtureDraws])
+def test_an_argument_that_there_is_not_is_refused_with_the_nearest(kind):
+    with pytest.raises(TypeError, match=r"'sed'(; did you mean seed|$)"):
+        kind(sed=3)
+
+
+def test_what_is_offered_is_known():
+    with pytest.raises(ValueError, match="no model 'gpt'"):
+        ConvexExplorer(models=["line+sine-0.5-tiny", "gpt"])
+    with pytest.raises(ValueError, match=r"bayes must be one of line\+sine-0.5, got 'x'"):
+        ConvexExplorer(bayes="x")
+    with pytest.raises(ValueError, match=r"sizes must be among tiny, .*, got huge"):
+        SelectionExplorer(sizes=("tiny", "huge"))
+
+
+@pytest.fixture
+def own(monkeypatch, tmp_path):
+    """Makes a model of one's own: the folder of its run, and the model."""
+    monkeypatch.undo()
+
+    def make(function_class, points=41):
+        setting = Setting(
+            function_class,
+            TransformerConfig(function_class.dim, points, 1, 2, 16),
+            steps=1,
+            batch_size=2,
+        )
+        run = fit(setting, tmp_path / "run", progress=False)
+        weights.save(run, "mine", tmp_path / "run")
+        return tmp_path / "run", run.model.eval()
+
+    return make
+
+
+class TestAModelOfOnesOwn:
+    xs, ys = prompt(5)
+
+    def test_is_shown_by_path_and_by_itself_between_the_classes(self, own):
+        folder, model = own(DenseLinear(1))
+        for way, name in (
+            (folder, "yours: mine"),
+            (str(folder / "mine.safetensors"), "yours: mine"),
+            (model, "yours: untitled"),
+        ):
+            widget = ConvexExplorer(model=way)
+            assert widget.model == name and widget.models[-1] == name
+            content = {"kind": "curve", "id": "a", "model": name, "bayes": BAYES, "weight": 0.5}
+            arrays = [a.astype("<f8").tobytes() for a in (self.xs, self.ys, QUERIES)]
+            [(reply, buffers)] = replies(widget, content, arrays)
+            assert reply["kind"] == "curve", reply
+            x, y, q = (torch.tensor(a)[None] for a in (self.xs, self.ys, QUERIES))
+            expected = model.predict_curve(x[..., None].float(), y.float(), q[..., None].float())
+            assert np.allclose(np.frombuffer(buffers[0], "<f8"), expected[0].detach().numpy())
+            assert name in widget.still().data
+
+    def test_stands_beside_bayes_with_its_own_prior_out_of_the_band(self, own):
+        prior = Mixture((DenseLinear(1), Sinusoid(2.0, 3.0)), (0.4, 0.6))
+        folder, model = own(prior)
+        widget = FrequencyExplorer(model=folder)
+        about = widget.about[-1]
+        assert (about["name"], about["covered"]) == ("yours: mine", "2 to 3")
+        content = {
+            "kind": "band",
+            "id": "a",
+            "model": about["name"],
+            "bayes": about["prior"],
+            "right": page.RIGHT,
+        }
+        arrays = [a.astype("<f8").tobytes() for a in (self.xs, self.ys, QUERIES)]
+        [(reply, buffers)] = replies(widget, content, arrays)
+        assert reply["kind"] == "band", reply
+        x, y, q = (torch.tensor(a)[None, ..., None] for a in (self.xs, self.ys, QUERIES))
+        exact, _ = bayes.posterior_curve(prior, x, y[..., 0], q)
+        assert np.allclose(np.frombuffer(buffers[1], "<f8"), exact[0].numpy(), atol=1e-4)
+        assert "2 to 3" in widget.still().data
+        with pytest.raises(ValueError, match="without a card does not say which bands"):
+            FrequencyExplorer(model=model)
+
+    @pytest.mark.parametrize(
+        ("function_class", "share"),
+        [
+            (Mixture((DenseLinear(20), SparseLinear(20, 2)), (0.3, 0.7)), 0.3),
+            (DenseLinear(20), 1.0),
+            (SparseLinear(20, 2), 0.0),
+        ],
+    )
+    def test_is_shown_by_itself_among_the_sizes(self, own, function_class, share):
+        folder, model = own(function_class)
+        widget = SelectionExplorer(model=folder)
+        assert (widget.size, widget.share) == ("yours", share)
+        assert widget.models["yours"] == [[share, "yours: mine"]]
+        xs, ys = draw_batch(0, 2, 2)
+        content = {
+            "kind": "prefixes",
+            "id": "a",
+            "model": "yours: mine",
+            "bayes": "dense+sparse",
+            "weight": share,
+            "prompts": 2,
+        }
+        [(reply, buffers)] = replies(widget, content, [xs.tobytes(), ys.tobytes()])
+        assert reply["kind"] == "prefixes", reply
+        expected = model(torch.tensor(xs).float(), torch.tensor(ys).float())
+        found = np.frombuffer(buffers[0], "<f8").reshape(ys.shape)
+        assert np.allclose(found, expected.detach().numpy(), atol=1e-5)
+        assert "your model pretrained" in widget.still().data
+
+    def test_a_shipped_one_that_the_page_does_not_show_is_taken_too(self):
+        about = FrequencyExplorer(model="line-tiny").about[-1]
+        assert (about["label"], about["bands"]) == ("line-tiny: no sines", [])
+
+    def test_without_a_card_is_taken_for_what_it_is_said_to_be(self):
+        model = Transformer(TransformerConfig(20, 41, 1, 2, 16))
+        assert SelectionExplorer(model=model, share=0.2).models["yours"][0][0] == 0.2
+
+    def test_of_other_inputs_or_functions_is_refused(self, own):
+        for kind in (ConvexExplorer, FrequencyExplorer):
+            with pytest.raises(
+                ValueError, match=r"1-dimensional inputs .* got 'dense-tiny' with 20"
+            ):
+                kind(model="dense-tiny")
+        with pytest.raises(
+            ValueError, match=r"20-dimensional inputs and 41 points .* with 1 and 41"
+        ):
+            SelectionExplorer(model="line-tiny")
+        with pytest.raises(ValueError, match="mixture, 'relu-tiny' was pretrained on ReluNetwork"):
+            SelectionExplorer(model="relu-tiny")
+        _, short = own(DenseLinear(1), points=9)
+        with pytest.raises(
+            ValueError, match="41 points or more, got 'yours: untitled' with 1 and 9"
+        ):
+            ConvexExplorer(model=short)
 
 
 def test_more_inputs_append_to_fewer_and_are_normal():
@@ -360,9 +503,7 @@ class TestFrequencyExplorer:
 
     def test_a_model_without_bands_is_refused(self):
         with pytest.raises(ValueError, match="are told apart here, got 'relu-tiny'"):
-            FrequencyExplorer(models=["relu-tiny"], model="relu-tiny")
-        with pytest.raises(ValueError, match="model must be one of models"):
-            FrequencyExplorer(model="sine-tiny")
+            FrequencyExplorer(models=["relu-tiny"])
 
     @pytest.mark.parametrize(
         ("name", "value"),

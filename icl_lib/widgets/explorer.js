@@ -42,6 +42,7 @@ function drawFunction(seed) {
 const CURVE = { kind: 'curve', settings: ['model', 'bayes', 'weight'], asks: ['xs', 'ys', 'queries'], answers: [...COMPUTED, 'probability'] };
 
 function modelLabel(name) {
+  if (name.startsWith('yours: ')) return name; // a running kernel's
   const [, classes, , ...shape] = /^(.+?)(-[\d.]+)?-([a-z]+)(?:-([a-z]+))?$/.exec(name) ?? [, name, ,];
   const only = classes.includes('+') ? '' : ' only';
   return [classes.replaceAll('+', ' + ') + only, ...shape].filter(Boolean).join(', ');

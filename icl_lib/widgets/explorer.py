@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from math import pi
 from typing import Any
 
-import anywidget
 import numpy as np
 import torch
 import traitlets
@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icl_lib import page
-from icl_lib.widgets.kernel import serve, within
+from icl_lib.model import Transformer
+from icl_lib.widgets.kernel import Explorer, serve, within
 from icl_lib.widgets.plot import as_prompt, draw_inputs, mean_square, top_of
 from icl_lib.widgets.source import source
 from icl_lib.widgets.still import REACH, curves_still, model_label
@@ -47,7 +48,7 @@ RANGES: dict[str, tuple[float, float]] = {
 
 @torch.no_grad()
 def curves(
-    model: str,
+    model: str | Transformer,
     bayes: str,
     weight: float,
     xs: Float[np.ndarray, " examples"],
@@ -57,7 +58,7 @@ def curves(
     """Compute every line of the explorer, with the modules that are exported to the browser.
 
     Args:
-        model: name of the transformer.
+        model: the transformer, or its name.
         bayes: name of the mixture whose exact predictor is drawn, such as line+sine-0.5.
         weight: convex-combination weight of the line, which the oracle knows.
         xs: inputs of the examples, shape (n,).
@@ -80,7 +81,7 @@ def curves(
     return {name: values[0].double().numpy() for name, values in lines.items()}
 
 
-class ConvexExplorer(anywidget.AnyWidget):
+class ConvexExplorer(Explorer):
     """f = weight * line + (1 - weight) * sine: a transformer, exact Bayes and the oracle, as the reader moves f.
 
     Traits set the first view; set later, they move the reader's view to theirs. The reader's own moves stay in the
@@ -94,14 +95,15 @@ class ConvexExplorer(anywidget.AnyWidget):
         phase: of the sine, in units of pi, in [-1, 1].
         n_examples: in-context examples, 0 to 40.
         seed: of the inputs, in [0, 2**32).
-        model: the transformer shown first, one of `models`.
+        model: the transformer shown first: one of `models`, or, in a running notebook, what `icl_lib.load` takes.
         models: names of the transformers that the reader can choose, by default every size that is shipped.
         bayes: the mixture whose exact predictor is drawn.
         compact: keep all controls but the weight behind "More controls".
         key: prefix of the view's keys in the address; needed where a page has several explorers.
 
     Raises:
-        ValueError: a number outside its range, or a `model` that is not among `models`.
+        ValueError: a number outside its range, an unknown model or mixture, a model of other inputs.
+        TypeError: an argument that it does not have.
     """
 
     _esm = source("shared.js", "plot.js", "explorer.js")
@@ -125,17 +127,25 @@ class ConvexExplorer(anywidget.AnyWidget):
     def _shipped(self) -> list[str]:
         return page.combination_models()
 
-    def __init__(self, **traits: Any) -> None:
+    def __init__(
+        self, *, model: str | os.PathLike[str] | Transformer | None = None, **traits: Any
+    ) -> None:
         super().__init__(**traits)
+        for name in self.models:
+            self.take(name, dim=1)
+        if model is not None:
+            self.model = self.take(model, dim=1)
         if self.model not in self.models:
-            raise ValueError(f"model must be one of models {self.models}, got {self.model!r}")
+            self.models = [*self.models, self.model]
+        if self.bayes not in page.BAYES:
+            raise ValueError(f"bayes must be one of {', '.join(page.BAYES)}, got {self.bayes!r}")
         serve(self, "curve", lambda: self.models, self._compute)
 
     _in_range = within(RANGES)
 
-    @staticmethod
-    def _compute(content: dict[str, Any], arrays: list[np.ndarray]) -> list[np.ndarray]:
-        lines = curves(content["model"], content["bayes"], content["weight"], *arrays)
+    def _compute(self, content: dict[str, Any], arrays: list[np.ndarray]) -> list[np.ndarray]:
+        model = self.own.get(content["model"], content["model"])
+        lines = curves(model, content["bayes"], content["weight"], *arrays)
         return [lines[name] for name in (*COMPUTED, "probability")]
 
     def truth(self, xs: np.ndarray) -> np.ndarray:
@@ -151,7 +161,9 @@ class ConvexExplorer(anywidget.AnyWidget):
         """
         xs = np.array(draw_inputs(self.seed, self.n_examples))
         ys, truth = self.truth(xs), self.truth(QUERIES)
-        lines = curves(self.model, self.bayes, self.weight, xs, ys, QUERIES)
+        lines = curves(
+            self.own.get(self.model, self.model), self.bayes, self.weight, xs, ys, QUERIES
+        )
         errors = {name: mean_square(QUERIES, lines[name] - truth) for name in COMPUTED}
         self.first = {"errors": errors, "probability": lines["probability"].tolist()}
         fine = np.linspace(-REACH, REACH, 385)

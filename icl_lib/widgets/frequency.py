@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from math import pi
 from typing import Any
 
-import anywidget
 import numpy as np
 import torch
 import traitlets
@@ -14,9 +14,11 @@ from IPython.display import HTML
 from jaxtyping import Float
 
 from icl_lib import page
+from icl_lib.model import Transformer
 from icl_lib.recipes import parts
-from icl_lib.samplers import Sinusoid
-from icl_lib.widgets.kernel import serve, within
+from icl_lib.samplers import FunctionClass, Sinusoid
+from icl_lib.weights import trained_on
+from icl_lib.widgets.kernel import Explorer, serve, within
 from icl_lib.widgets.plot import as_prompt, draw_inputs, mean_square, top_of
 from icl_lib.widgets.source import source
 from icl_lib.widgets.still import REACH, curves_still
@@ -52,8 +54,12 @@ _WORDS = {
 }
 
 
-def describe(model: str) -> dict[str, Any]:
+def describe(model: str, own: Transformer | None = None) -> dict[str, Any]:
     """What the explorer says of a model and shades for it, read off the function class that it was pretrained on.
+
+    Args:
+        model: its name.
+        own: the model itself, if it is none of the page's; its card says what it was pretrained on.
 
     Returns:
         `name`; `prior`, the name of the exact posterior with its training prior; `word`, a short name, and `label`,
@@ -61,14 +67,14 @@ def describe(model: str) -> dict[str, Any]:
         `classes`, [name, look] of each component, in the order of that posterior's probabilities.
 
     Raises:
-        ValueError: a model whose bands are not told apart here.
+        ValueError: a model whose bands are not told apart here; one without a card.
     """
-    if model not in page.BAND_MODELS:
+    if own is None and model not in page.BAND_MODELS:
         raise ValueError(
             f"the bands of {', '.join(page.BAND_MODELS)} are told apart here, got {model!r}"
         )
-    prior = page.prior_of(model)
-    components = page.bayes_bands(prior).components
+    prior = page.prior_of(model) if own is None else model
+    components = page.bayes_bands(prior if own is None else prior_of(own)).components
     sines = sorted(
         ((share, sine) for share, sine in components if isinstance(sine, Sinusoid)),
         key=lambda part: part[1].low,
@@ -79,9 +85,11 @@ def describe(model: str) -> dict[str, Any]:
         for share, sine in sines
         if share < RARE
     ]
-    covered = " and ".join(usual) + "".join(rare)
-    _, size, differs = parts(model)
-    word = ", ".join(filter(None, (_WORDS[prior], size if size != "tiny" else "", differs)))
+    covered = (" and ".join(usual) + "".join(rare)).removeprefix(", and ") or "no sines"
+    word = model
+    if own is None:
+        _, size, differs = parts(model)
+        word = ", ".join(filter(None, (_WORDS[prior], size if size != "tiny" else "", differs)))
     return {
         "name": model,
         "prior": prior,
@@ -98,6 +106,20 @@ def describe(model: str) -> dict[str, Any]:
     }
 
 
+def prior_of(model: Transformer) -> FunctionClass:
+    """What a model was pretrained on, by its card.
+
+    Raises:
+        ValueError: it has no card, or one that names an unknown class.
+    """
+    if model.card is None:
+        raise ValueError(
+            "a model without a card does not say which bands it was pretrained on; save it by `weights.save` and give "
+            "the path"
+        )
+    return trained_on(model.card)
+
+
 def queries(scale: float) -> Float[np.ndarray, " queries"]:
     """Where the lines are computed when the examples' inputs are x ~ N(0, scale^2)."""
     reach = REACH * max(1.0, scale)
@@ -106,8 +128,8 @@ def queries(scale: float) -> Float[np.ndarray, " queries"]:
 
 @torch.no_grad()
 def answers(
-    model: str,
-    bayes: str,
+    model: str | Transformer,
+    bayes: str | FunctionClass,
     right: str,
     xs: Float[np.ndarray, " examples"],
     ys: Float[np.ndarray, " examples"],
@@ -116,8 +138,8 @@ def answers(
     """Compute every line of the explorer, with the modules that are exported to the browser.
 
     Args:
-        model: name of the transformer.
-        bayes: name of the prior that it was pretrained with, in `page.BAND_BAYES`.
+        model: the transformer, or its name.
+        bayes: the prior that it was pretrained with, or its name in `page.BAND_BAYES`.
         right: name of a prior whose band holds the frequency; on the page `page.RIGHT`.
         xs: inputs of the examples, shape (n,).
         ys: their values, shape (n,).
@@ -141,7 +163,7 @@ def answers(
     return {name: values[0].double().numpy() for name, values in lines.items()}
 
 
-class FrequencyExplorer(anywidget.AnyWidget):
+class FrequencyExplorer(Explorer):
     """f(x) = amplitude * sin(frequency * x + phase): a transformer and exact Bayes, in and out of the training band.
 
     Traits set the first view; set later, they move the reader's view to theirs. The reader's own moves stay in the
@@ -154,7 +176,7 @@ class FrequencyExplorer(anywidget.AnyWidget):
         scale: of the examples' inputs, x ~ N(0, scale^2), in [0.33, 3]; pretraining's is 1.
         n_examples: in-context examples, 0 to 40.
         seed: of the inputs, in [0, 2**32).
-        model: the transformer shown first, one of `models`.
+        model: the transformer shown first: one of `models`, or, in a running notebook, what `icl_lib.load` takes.
         models: names of the transformers that the reader can choose, among `page.BAND_MODELS`.
         strip: for each model whose error against frequency is drawn {"frequencies": (F,) in radians per unit,
             increasing, "n_examples": (N,) in 0 to 40, increasing, and for each of transformer, mixture and right
@@ -162,8 +184,9 @@ class FrequencyExplorer(anywidget.AnyWidget):
         key: prefix of the view's keys in the address; needed where a page has several of these.
 
     Raises:
-        ValueError: a number outside its range; a `model` that is not among `models`; a model whose bands are not told
-            apart; a `strip` of another shape, with numbers that are no errors, or for a model that is not offered.
+        ValueError: a number outside its range; an unknown model, or one whose bands are not told apart; a `strip` of
+            another shape, with numbers that are no errors, or for a model that is not offered.
+        TypeError: an argument that it does not have.
     """
 
     _esm = source("shared.js", "plot.js", "frequency.js")
@@ -186,11 +209,15 @@ class FrequencyExplorer(anywidget.AnyWidget):
     key = traitlets.Unicode("").tag(sync=True)
     first = traitlets.Dict(help="the numbers of the first view, from `still`").tag(sync=True)
 
-    def __init__(self, **traits: Any) -> None:
+    def __init__(
+        self, *, model: str | os.PathLike[str] | Transformer | None = None, **traits: Any
+    ) -> None:
         super().__init__(**traits)
+        if model is not None:
+            self.model = self.take(model, dim=1, known=page.BAND_MODELS)
         if self.model not in self.models:
-            raise ValueError(f"model must be one of models {self.models}, got {self.model!r}")
-        self.set_trait("about", [describe(name) for name in self.models])
+            self.models = [*self.models, self.model]
+        self.set_trait("about", [describe(name, self.own.get(name)) for name in self.models])
         serve(self, "band", lambda: self.models, self._compute)
 
     _in_range = within(RANGES)
@@ -204,10 +231,14 @@ class FrequencyExplorer(anywidget.AnyWidget):
             )
         return {name: _curves(name, curves) for name, curves in proposal["value"].items()}
 
-    @staticmethod
-    def _compute(content: dict[str, Any], arrays: list[np.ndarray]) -> list[np.ndarray]:
-        lines = answers(content["model"], content["bayes"], content["right"], *arrays)
+    def _compute(self, content: dict[str, Any], arrays: list[np.ndarray]) -> list[np.ndarray]:
+        lines = answers(*self._asked(content["model"], content["bayes"]), content["right"], *arrays)
         return [lines[name] for name in (*COMPUTED, "probability")]
+
+    def _asked(self, model: str, prior: str) -> tuple[str | Transformer, str | FunctionClass]:
+        """The model and the prior that the front end calls by these names."""
+        own = self.own.get(model)
+        return (model, prior) if own is None else (own, prior_of(own))
 
     def truth(self, xs: np.ndarray) -> np.ndarray:
         """The function of the first view at `xs`."""
@@ -219,11 +250,11 @@ class FrequencyExplorer(anywidget.AnyWidget):
         The live picture takes its place, of the same size and with the same lines. Its numbers go into the widget's
         legend.
         """
-        about = describe(self.model)
+        about = describe(self.model, self.own.get(self.model))
         xs = np.array([round(self.scale * x, 6) for x in draw_inputs(self.seed, self.n_examples)])
         at = queries(self.scale)
         ys, truth = self.truth(xs), self.truth(at)
-        lines = answers(self.model, about["prior"], self.right, xs, ys, at)
+        lines = answers(*self._asked(self.model, about["prior"]), self.right, xs, ys, at)
         errors = {name: mean_square(at, lines[name] - truth, self.scale) for name in COMPUTED}
         self.first = {"errors": errors, "probability": lines["probability"].tolist()}
         fine = np.linspace(at[0], at[-1], 769)

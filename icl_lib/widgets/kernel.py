@@ -1,8 +1,13 @@
-"""The kernel's side of a live widget: in a running notebook it answers what engine.mjs answers on the built page."""
+"""The kernel's side of a live widget: in a running notebook it answers what engine.mjs answers on the built page.
+
+There it can also show what the page has no graph of: a model that one trained oneself.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from math import isfinite
 from time import perf_counter
 from typing import Any
@@ -10,6 +15,78 @@ from typing import Any
 import anywidget
 import numpy as np
 import traitlets
+
+from icl_lib._validate import nearest
+from icl_lib.model import Transformer
+from icl_lib.recipes import POINTS
+from icl_lib.weights import available, load, read_card
+
+
+class LiveWidget(anywidget.AnyWidget):
+    """A widget that takes the arguments it has, and no others.
+
+    Raises:
+        TypeError: an argument that it does not have.
+    """
+
+    def __init__(self, **traits: Any) -> None:
+        kind = type(self)
+        for name in traits:
+            if name not in kind.class_trait_names():
+                raise TypeError(
+                    f"{kind.__name__} has no argument {name!r}{nearest(name, _settable(kind))}"
+                )
+        super().__init__(**traits)
+
+
+def _settable(kind: type[anywidget.AnyWidget]) -> list[str]:
+    return [name for name, trait in kind.class_own_traits().items() if not trait.read_only]
+
+
+class Explorer(LiveWidget):
+    """A widget that shows transformers: shipped ones by their names, others by what it calls them.
+
+    Attributes:
+        own: the models that are not shipped, by what the front end calls them.
+    """
+
+    own: dict[str, Transformer]
+
+    def __init__(self, **traits: Any) -> None:
+        self.own = {}
+        super().__init__(**traits)
+
+    def take(
+        self,
+        model: str | os.PathLike[str] | Transformer,
+        dim: int,
+        known: Sequence[str] | None = None,
+    ) -> str:
+        """What the front end calls `model`: a shipped name, or a name for one of the reader's own.
+
+        Args:
+            model: as for `load`.
+            dim: dimension of the inputs that the widget draws.
+            known: names that say all there is to know of a model; by default those of all shipped ones.
+
+        Raises:
+            WeightsError: as for `load`.
+            ValueError: a model of other inputs, or of fewer than 41 points.
+        """
+        shipped = isinstance(model, str) and model in available()
+        if isinstance(model, str) and model in (available() if known is None else known):
+            config, name = read_card(model)["recipe"]["model"], model
+        else:
+            found = load(model)
+            config = asdict(found.config)
+            name = str(model) if shipped else f"yours: {(found.card or {}).get('name', 'untitled')}"
+            self.own[name] = found.cpu().eval()
+        if config["dim"] != dim or config["max_examples"] < POINTS:
+            raise ValueError(
+                f"{type(self).__name__} needs a model of {dim}-dimensional inputs and {POINTS} points or more, got "
+                f"{name!r} with {config['dim']} and {config['max_examples']}"
+            )
+        return name
 
 
 def serve(

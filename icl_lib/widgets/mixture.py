@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
-import anywidget
 import numpy as np
 import torch
 import traitlets
@@ -21,6 +20,7 @@ from icl_lib.samplers import (
     Sinusoid,
     sample_prompts,
 )
+from icl_lib.widgets.kernel import LiveWidget
 from icl_lib.widgets.source import source
 from icl_lib.widgets.still import REACH, mixture_still
 
@@ -65,7 +65,7 @@ def draw_set(seed: int, n_prompts: int, n_examples: int) -> dict[str, Any]:
     }
 
 
-class MixtureDraws(anywidget.AnyWidget):
+class MixtureDraws(LiveWidget):
     """Prompts drawn from a mixture of lines, sines and ReLU networks; sliders set the mixture weights.
 
     Args:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import anywidget
 import numpy as np
 import torch
 import traitlets
@@ -13,10 +13,12 @@ from IPython.display import HTML
 from jaxtyping import Float
 
 from icl_lib import page
-from icl_lib.recipes import DENSE, POINTS, RECIPES, SHARES
-from icl_lib.weights import available
+from icl_lib.model import SIZES, Transformer
+from icl_lib.recipes import DENSE, POINTS, RECIPES, SHARES, SPARSE
+from icl_lib.samplers import Mixture
+from icl_lib.weights import available, read_card, trained_on
 from icl_lib.widgets.draws import normal, uniforms
-from icl_lib.widgets.kernel import serve
+from icl_lib.widgets.kernel import Explorer, serve
 from icl_lib.widgets.source import source
 from icl_lib.widgets.still import selection_still
 
@@ -31,6 +33,28 @@ APART = 1e-3
 
 LINES = ("transformer", "mixture", "dense", "sparse")
 """The predictors whose errors are drawn."""
+
+
+YOURS = "yours"
+"""What stands for a size where the reader's own model is chosen."""
+
+
+def _share_of(card: Mapping[str, Any]) -> float:
+    """The share of dense functions that a card's model was pretrained with.
+
+    Raises:
+        ValueError: it was pretrained on other functions.
+    """
+    function_class = trained_on(card)
+    parts = {DENSE: 1.0, SPARSE: 0.0}
+    if isinstance(function_class, Mixture) and function_class.classes == (DENSE, SPARSE):
+        return function_class.weights[0]
+    if function_class not in parts:
+        raise ValueError(
+            f"SelectionExplorer shows models of {DENSE}, {SPARSE} and their mixture, "
+            f"{card['name']!r} was pretrained on {function_class}"
+        )
+    return parts[function_class]
 
 
 def models_of(size: str) -> list[list[Any]]:
@@ -53,7 +77,7 @@ def label_of(size: str) -> str:
 
 @torch.no_grad()
 def answers(
-    model: str,
+    model: str | Transformer,
     bayes: str,
     weight: float,
     xs: Float[np.ndarray, "prompts points dim"],
@@ -62,7 +86,7 @@ def answers(
     """Compute everything that the explorer draws, with the modules that are exported to the browser.
 
     Args:
-        model: name of the transformer.
+        model: the transformer, or its name.
         bayes: name of the mixture whose exact posterior is drawn, such as dense+sparse.
         weight: prior probability of the mixture's first class.
         xs: inputs, shape (B, n, d).
@@ -119,7 +143,7 @@ def summary(
     }
 
 
-class SelectionExplorer(anywidget.AnyWidget):
+class SelectionExplorer(Explorer):
     """Linear functions in 20 dimensions with 1 to 20 nonzeros: which of its classes does a model take them for?
 
     Traits set the first view; the reader's moves stay in the front end, where the page's address keeps them.
@@ -131,10 +155,14 @@ class SelectionExplorer(anywidget.AnyWidget):
         seed: of the prompts, in [0, 2**32).
         size: size of the models shown first.
         sizes: sizes that the reader can choose.
+        model: a model of one's own to show first, in a running notebook: what `icl_lib.load` takes. Its share of dense
+            functions is that of its card, or, if it has none, `share`.
         key: prefix of the view's keys in the address; needed where a page has several of these.
 
     Raises:
-        ValueError: a number outside its range, a size that is not among `sizes`, or no model of that size and share.
+        ValueError: a number outside its range, a size that is not among `sizes`, or no model of that size and share; a
+            model of other inputs, or pretrained on other than dense and sparse functions.
+        TypeError: an argument that it does not have.
     """
 
     _esm = source("shared.js", "selection.js")
@@ -156,7 +184,11 @@ class SelectionExplorer(anywidget.AnyWidget):
     first = traitlets.Dict(help="the numbers of the first view, from `still`").tag(sync=True)
 
     def __init__(
-        self, *, sizes: Sequence[str] = ("tiny", "slim", "short", "standard"), **traits: Any
+        self,
+        *,
+        sizes: Sequence[str] = ("tiny", "slim", "short", "standard"),
+        model: str | os.PathLike[str] | Transformer | None = None,
+        **traits: Any,
     ) -> None:
         super().__init__(**traits)
         for name, low, high in (
@@ -166,8 +198,19 @@ class SelectionExplorer(anywidget.AnyWidget):
         ):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} must be in [{low}, {high}], got {getattr(self, name)}")
-        self.set_trait("models", {size: models_of(size) for size in sizes})
-        self.set_trait("labels", {size: label_of(size) for size in sizes})
+        unknown = [size for size in sizes if size not in SIZES]
+        if unknown:
+            raise ValueError(f"sizes must be among {', '.join(SIZES)}, got {', '.join(unknown)}")
+        models = {size: models_of(size) for size in sizes}
+        labels = {size: label_of(size) for size in sizes}
+        if model is not None:
+            name = self.take(model, DENSE.dim)
+            card = self.own[name].card if name in self.own else read_card(name)
+            self.share = self.share if card is None else _share_of(card)
+            self.size = YOURS
+            models[YOURS], labels[YOURS] = [[self.share, name]], name
+        self.set_trait("models", models)
+        self.set_trait("labels", labels)
         self._name()
         serve(self, "prefixes", self._names, self._compute)
 
@@ -184,12 +227,12 @@ class SelectionExplorer(anywidget.AnyWidget):
     def _names(self) -> list[str]:
         return [name for models in self.models.values() for _, name in models]
 
-    @staticmethod
-    def _compute(content: dict[str, Any], arrays: list[np.ndarray]) -> list[np.ndarray]:
+    def _compute(self, content: dict[str, Any], arrays: list[np.ndarray]) -> list[np.ndarray]:
         inputs, values = arrays
         ys = values.reshape(content["prompts"], -1)
         xs = inputs.reshape(*ys.shape, -1)
-        found = answers(content["model"], content["bayes"], content["weight"], xs, ys)
+        model = self.own.get(content["model"], content["model"])
+        found = answers(model, content["bayes"], content["weight"], xs, ys)
         return [found[name] for name in ANSWERS]
 
     def still(self) -> HTML:
@@ -198,7 +241,8 @@ class SelectionExplorer(anywidget.AnyWidget):
         Its numbers go to the widget, which shows them until it has computed its own.
         """
         xs, ys = draw_batch(self.seed, self.nnz)
-        found = summary(ys, answers(self._name(), self.bayes, self.share, xs, ys))
+        name = self._name()
+        found = summary(ys, answers(self.own.get(name, name), self.bayes, self.share, xs, ys))
         self.first = found
         return selection_still(
             css=self._css,
@@ -208,5 +252,6 @@ class SelectionExplorer(anywidget.AnyWidget):
             blend=np.array(found["blend"], dtype=float),
             n_examples=self.n_examples,
             said=f"{PROMPTS} linear functions with {self.nnz} of {DENSE.dim} coefficients nonzero, "
-            f"and a {self.size} model pretrained with {self.share:.0%} dense functions",
+            f"and {'your' if self.size == YOURS else f'a {self.size}'} model pretrained with "
+            f"{self.share:.0%} dense functions",
         )

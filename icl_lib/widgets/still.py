@@ -241,6 +241,8 @@ def _row(label: str, note: str, look: str, error: float | None) -> str:
 
 def model_label(name: str) -> str:
     """As modelLabel in explorer.js."""
+    if name.startswith("yours: "):
+        return name
     mixture, *shape = parts(name)
     classes = mixture.split("-")[0]
     only = "" if "+" in classes else " only"
