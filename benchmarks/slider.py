@@ -8,7 +8,6 @@ explorer of selection draws as results come in: there the first picture is timed
 from __future__ import annotations
 
 import gzip
-import shutil
 import statistics
 import threading
 from pathlib import Path
@@ -17,6 +16,7 @@ from urllib.parse import quote
 
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
+from book import chromium
 from book.serve import make_server
 from icl_lib.page import prior_of
 from icl_lib.widgets.explorer import QUERIES
@@ -190,7 +190,7 @@ def rows() -> list[dict[str, Any]]:
     found = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+            executable_path=chromium.find(), args=["--no-sandbox", "--disable-gpu"]
         )
         for chapter, view, slider, what, size, limit in (
             (CHAPTER, "a=0.2", "Combination weight", "", "tiny", 16),

@@ -1,10 +1,10 @@
 """Take the README's picture anew from the built book: `python book/picture.py _build/html`."""
 
 import argparse
-import shutil
 import threading
 from pathlib import Path
 
+import chromium
 from playwright.sync_api import sync_playwright
 from serve import make_server
 
@@ -20,7 +20,7 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+            executable_path=chromium.find(), args=["--no-sandbox", "--disable-gpu"]
         )
         for theme in ("light", "dark"):
             page = browser.new_page(

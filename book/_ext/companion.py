@@ -4,7 +4,6 @@
 - Every page describes itself to search engines and link previews.
 - Scripts do not hold up the first picture of a page.
 - What docutils and pandas write is made to say what it is to a screen reader.
-- Only notebooks have launch buttons.
 """
 
 from pathlib import Path
@@ -96,26 +95,10 @@ def mend_markup(
         )
 
 
-def launch_notebooks_only(
-    app: Sphinx,
-    pagename: str,
-    templatename: str,
-    context: dict[str, Any],
-    doctree: nodes.document | None,
-) -> None:
-    """Offer Binder and Colab for notebooks alone: Colab opens nothing else, and Binder shows Markdown as text."""
-    if not app.env.doc2path(pagename, base=False).endswith(".ipynb"):
-        buttons = context.get("header_buttons", [])
-        context["header_buttons"] = [b for b in buttons if b.get("label") != "launch-buttons"]
-
-
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
     app.connect("config-inited", use_installed_katex)
     app.connect("html-page-context", describe_page)
     app.connect("html-page-context", defer_scripts)
     app.connect("html-page-context", mend_markup)
-    app.connect(
-        "html-page-context", launch_notebooks_only, priority=502
-    )  # the theme adds them at 501
     return {"parallel_read_safe": True, "parallel_write_safe": True}

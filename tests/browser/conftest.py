@@ -5,7 +5,6 @@ kept to the site's own host, met no missing file, and logged no error and no war
 """
 
 import gzip
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,12 +23,12 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from book import chromium
 from book.serve import make_server
 
 REPOSITORY = Path(__file__).parents[2]
 SITE = REPOSITORY / "_build" / "html"
 PREFIX = "/some/sub/path/"
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 DESKTOP = (1280, 900)
 PHONE = (390, 844)
@@ -85,14 +84,9 @@ def site_url(site_dir: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One headless Chromium for the whole session; its resolver knows no host."""
-    executable = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
-    if executable is None:
-        pytest.fail(
-            f"no browser found, tried {', '.join(CHROMIUM_NAMES)}; install one with: make chromium"
-        )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=executable,
+            executable_path=chromium.find(),
             args=[
                 "--no-sandbox",
                 "--disable-gpu",

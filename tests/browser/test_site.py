@@ -3,12 +3,12 @@
 import re
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
-import yaml
 from bs4 import BeautifulSoup
+
+from book._ext.repository import repository
 
 from .conftest import DESKTOP, PHONE, REPOSITORY, SITE, Visit
 
@@ -144,29 +144,14 @@ def test_search_finds_a_page(visit: Callable[..., Visit]) -> None:
     page.wait_for_selector("#search-results li a")
 
 
-NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
+SETTING = repository(REPOSITORY)
 
 
-def test_what_is_no_notebook_is_not_launched() -> None:
+def test_no_button_leads_to_a_repository_that_nothing_names() -> None:
+    """How the buttons look where one is named is tested on a small book, in test_repository.py."""
     for path in PAGES:
-        if not path.startswith("notebooks/"):
-            links = " ".join(str(tag["href"]) for tag in parsed(path).select("a[href]"))
-            assert "mybinder.org" not in links
-            assert "colab.research" not in links
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
-def test_a_chapter_can_be_launched_on_binder_and_colab(notebook: Path) -> None:
-    repository = yaml.safe_load((REPOSITORY / "_config.yml").read_text())["repository"]
-    name = urlsplit(repository["url"]).path.strip("/")
-    links = [
-        str(tag["href"]) for tag in parsed(f"notebooks/{notebook.stem}.html").select("a[href]")
-    ]
-    for service in ("https://mybinder.org/", "https://colab.research.google.com/github/"):
-        found = [link for link in links if link.startswith(service)]
-        assert len(found) == 1
-        assert name in found[0]
-        assert f"notebooks/{notebook.name}" in unquote(found[0])
-    # A cell that installs the library on Colab takes it from the same repository.
-    for url in re.findall(r"git\+(https://[^\s\"'\\]+)", notebook.read_text()):
-        assert url.removesuffix(".git") == repository["url"]
+        links = [str(tag["href"]) for tag in parsed(path).select("a[href]")]
+        there = [a for a in links if re.search("mybinder.org|colab.research|github.com", a)]
+        notebook = path.startswith("notebooks/")
+        assert len(there) == (0 if SETTING is None else 3 if notebook else 1), there
+        assert all(SETTING.url.removeprefix("https://github.com/") in link for link in there)
