@@ -88,7 +88,7 @@ def test_the_infinite_network_has_the_networks_covariance():
     values = functions(xs.expand(50_000, -1, -1))
     products = values[:, :, None] * values[:, None, :]
     error = products.std(0) / len(values) ** 0.5
-    expected = bayes._covariance((bayes._Part(network, 1.0),), xs, xs)[0]
+    expected = bayes.parts.covariance_of((bayes.parts.Part(network),), xs, xs)[0]
     assert ((products.mean(0) - expected).abs() < 4.5 * error).all()
     trace = (xs**2).sum(-1)[0] / 3
     torch.testing.assert_close(expected.diagonal(), trace, rtol=1e-12, atol=0)
@@ -191,7 +191,7 @@ def test_features_and_covariance_agree(monkeypatch):
     for function_class in (small, HALVES):
         xs, ys, _ = prompts(function_class, 4, 9)
         by_features = bayes.posterior_predictive(function_class, xs, ys, jitter=0.05)
-        monkeypatch.setattr(bayes, "_FEW", 0)
+        monkeypatch.setattr(bayes.parts, "_FEW", 0)
         by_covariance = bayes.posterior_predictive(function_class, xs, ys, jitter=0.05)
         monkeypatch.undo()
         torch.testing.assert_close(by_features.mean, by_covariance.mean, rtol=1e-7, atol=1e-7)
@@ -380,7 +380,7 @@ def test_the_order_of_the_examples_does_not_matter(function_class):
 def test_prompts_do_not_depend_on_their_batch(monkeypatch):
     xs, ys, _ = prompts(LINE_SINE, 5, 6)
     together = bayes.posterior_predictive(LINE_SINE, xs, ys)
-    monkeypatch.setattr(bayes, "_CHUNK", 1)  # one prompt at a time
+    monkeypatch.setattr(bayes.posterior, "_CHUNK", 1)  # one prompt at a time
     apart = bayes.posterior_predictive(LINE_SINE, xs, ys)
     torch.testing.assert_close(together.mean, apart.mean, rtol=1e-9, atol=1e-9)
 

@@ -1,0 +1,301 @@
+"""Posteriors as graphs of elementary operations, which the page runs in the browser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from math import factorial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from icl_lib.bayes.bands import COARSE, ZOOMED, Resolution, centres, n_cells, zoom
+from icl_lib.bayes.parts import Part, expand, features_of
+from icl_lib.bayes.regression import JITTER, Noise, regress, updates
+from icl_lib.samplers import DenseLinear, FunctionClass, Mixture, Sinusoid, SparseLinear
+
+
+def curve_module(function_class: FunctionClass) -> CurvePosterior:
+    """Return the module that predicts curves for a mixture of line and sine.
+
+    Raises:
+        ValueError: any other class.
+    """
+    match function_class:
+        case Mixture(
+            classes=(DenseLinear(dim=1), Sinusoid(low=low, high=high)), weights=(weight, _)
+        ):
+            return CurvePosterior(low, high, weight)
+    raise ValueError(
+        "curves are exported for Mixture((DenseLinear(1), Sinusoid(low, high)), weights), "
+        f"got {function_class!r}"
+    )
+
+
+class CurvePosterior(nn.Module):
+    """Line and sine as one graph of elementary operations, for the browser.
+
+    The functions above, arranged to be cheap. A combination with weight 0 on the line *is* the
+    sine, so the sine and the oracle are two rows of one batch. And a curve is summed over the equal
+    cells that `zoom` starts from, not over all that it ends with: a cell at a distance t from the
+    centre v of the one it was cut from counts through the Taylor series of sin((v + t) x) in t, to
+    order 4. With cells 1/32 wide the error is below 1e-8 for |x| < 4.
+
+    Args:
+        low, high: the sine's band, in radians per unit of x.
+        line_weight: the mixture weight of the line, strictly between 0 and 1.
+        jitter, resolution: as for `posterior_predictive`, but coarser.
+
+    Raises:
+        ValueError: `line_weight` is not strictly between 0 and 1.
+    """
+
+    def __init__(
+        self,
+        low: float = 1.0,
+        high: float = 5.0,
+        line_weight: float = 0.5,
+        *,
+        jitter: float = JITTER,
+        resolution: Resolution = COARSE,
+    ) -> None:
+        super().__init__()
+        if not 0 < line_weight < 1:
+            raise ValueError(f"line_weight must be strictly between 0 and 1, got {line_weight!r}")
+        self.line, self.sine = DenseLinear(1), Sinusoid(low, high)
+        self.line_weight, self.noise, self.resolution = line_weight, Noise(jitter), resolution
+
+    def forward(
+        self,
+        xs: Float[Tensor, "1 examples 1"],
+        ys: Float[Tensor, "1 examples"],
+        queries: Float[Tensor, "1 queries 1"],
+        weight: Float[Tensor, ""],
+    ) -> tuple[
+        Float[Tensor, "1 queries"], Float[Tensor, "1 queries"], Float[Tensor, "1 components"]
+    ]:
+        """Predict a curve. Everything is float64.
+
+        Args:
+            xs: the in-context examples, of which there may be none.
+            ys: their values.
+            queries: where to predict.
+            weight: the combination's weight on the line, which the oracle knows.
+
+        Returns:
+            The mixture's prediction (1, Q), the oracle's (1, Q), and the probability (1, 2) of line
+            and sine.
+        """
+        x, targets = queries[0, :, 0], ys[:, None]
+        line = features_of((Part(self.line),), xs, xs.new_zeros(1, 1, 0))
+        slope, line_evidence = regress(line, targets, self.noise)
+
+        on_line = torch.stack([torch.zeros_like(weight), weight])[:, None, None]  # sine, oracle
+        parts = (Part(self.line, on_line), Part(self.sine, 1 - on_line))
+        frequency, weights, log_mass = zoom(
+            parts, xs, targets.expand(2, -1, -1), self.noise, self.resolution
+        )
+        weighted = log_mass.softmax(1)[:, :, None] * weights
+        straight = on_line[:, 0] * weighted[:, :, 0].sum(1, keepdim=True) * x
+        wave = (1 - on_line[:, 0]) * _wave(
+            self.sine, self.resolution, frequency[:, :, 0], weighted[:, :, 1:], x
+        )
+        sine, oracle = (straight + wave).split(1)  # (1, Q) each
+
+        prior = xs.new_tensor([self.line_weight, 1 - self.line_weight]).log()
+        evidence = torch.cat([line_evidence, _log_sum(log_mass[:1])], dim=1)
+        probability = (prior + evidence).softmax(1)
+        mixture = probability[:, :1] * slope[:, 0] * x + probability[:, 1:] * sine
+        return mixture, oracle, probability
+
+
+def band_module(function_class: FunctionClass) -> BandPosterior:
+    """Return the module that predicts curves for a line and sines of any bands, or for one of them alone.
+
+    Raises:
+        ValueError: a class that does not unfold into at most one DenseLinear(1) and sinusoids.
+    """
+    components = expand(function_class)
+    basic = [parts[0].basic for _, parts in components if len(parts) == 1]
+    lines = basic.count(DenseLinear(1))
+    sines = sum(isinstance(one, Sinusoid) for one in basic)
+    if lines > 1 or lines + sines < len(components):
+        raise ValueError(
+            "bands are exported for mixtures of at most one DenseLinear(1) and any Sinusoid(low, high), "
+            f"got {function_class!r}"
+        )
+    return BandPosterior([(weight, parts[0].basic) for weight, parts in components])
+
+
+class BandPosterior(nn.Module):
+    """A line and sines of several bands as one graph of elementary operations, for the browser.
+
+    As `CurvePosterior`, but with any number of bands, each zoomed into on its own, and without an oracle.
+
+    Args:
+        components: prior probability and class of each, a DenseLinear(1) or a Sinusoid; `expand` makes them of a
+            nested mixture.
+        jitter, resolution: as for `posterior_predictive`, but with fewer cells to start from.
+    """
+
+    def __init__(
+        self,
+        components: Sequence[tuple[float, FunctionClass]],
+        *,
+        jitter: float = JITTER,
+        resolution: Resolution = ZOOMED,
+    ) -> None:
+        super().__init__()
+        self.components, self.noise, self.resolution = components, Noise(jitter), resolution
+
+    def forward(
+        self,
+        xs: Float[Tensor, "1 examples 1"],
+        ys: Float[Tensor, "1 examples"],
+        queries: Float[Tensor, "1 queries 1"],
+    ) -> tuple[Float[Tensor, "1 queries"], Float[Tensor, "1 components"]]:
+        """Predict a curve. Everything is float64.
+
+        Args:
+            xs: the in-context examples, of which there may be none.
+            ys: their values.
+            queries: where to predict.
+
+        Returns:
+            The prediction (1, Q) and the probability (1, K) of each component.
+        """
+        x, targets = queries[0, :, 0], ys[:, None]
+        means, evidences = [], []
+        for _, basic in self.components:
+            parts = (Part(basic),)
+            if isinstance(basic, Sinusoid):
+                frequency, weights, log_mass = zoom(parts, xs, targets, self.noise, self.resolution)
+                amplitudes = log_mass.softmax(1)[:, :, None] * weights
+                means.append(_wave(basic, self.resolution, frequency[:, :, 0], amplitudes, x))
+                evidences.append(_log_sum(log_mass))
+            else:
+                line = features_of(parts, xs, xs.new_zeros(1, 1, 0))
+                slope, log_evidence = regress(line, targets, self.noise)
+                means.append(slope[:, 0] * x)
+                evidences.append(log_evidence)
+        prior = xs.new_tensor([weight for weight, _ in self.components]).log()
+        probability = (prior + torch.cat(evidences, dim=1)).softmax(1)
+        return (probability[:, :, None] * torch.stack(means, dim=1)).sum(1), probability
+
+
+def _log_sum(log_mass: Tensor) -> Tensor:
+    """Log of the sum of exp(log_mass), (R, N) -> (R, 1).
+
+    onnxruntime's own underflows to -inf where examples outside the class make the log evidence about -1e6.
+    """
+    peak = log_mass.amax(1, keepdim=True)
+    return peak + (log_mass - peak).exp().sum(1, keepdim=True).log()
+
+
+def _wave(
+    band: Sinusoid,
+    resolution: Resolution,
+    frequency: Float[Tensor, "rows nodes"],
+    amplitude: Float[Tensor, "rows nodes 2"],
+    x: Float[Tensor, " queries"],
+    order: int = 4,
+) -> Float[Tensor, "rows queries"]:
+    """Sum a sin(v x) + b cos(v x) over nodes v, each by its Taylor series about the centre of its equal cell."""
+    count = n_cells(band, resolution, 1)
+    width = (band.high - band.low) / count
+    middle = centres([band.low], [width], [count], x)[0]  # (C, 1)
+    cell = ((frequency - band.low) / width).long().clamp(0, count - 1)
+    distance = frequency - middle[:, 0][cell]
+    # Each derivative of a sin(v x) + b cos(v x) in v brings a factor x and turns (a, b) to (-b, a).
+    a, b = amplitude.unbind(-1)
+    terms = []
+    for k in range(order + 1):
+        terms += [a * distance**k / factorial(k), b * distance**k / factorial(k)]
+        a, b = -b, a
+    moments = torch.stack(terms, dim=1)  # (R, 2 (order + 1), N)
+    pooled = moments.new_zeros(len(moments), len(terms), count).scatter_add(
+        2, cell[:, None].expand(-1, len(terms), -1), moments
+    )
+    angle = middle * x  # (C, Q)
+    wave = pooled[:, 0::2] @ angle.sin() + pooled[:, 1::2] @ angle.cos()
+    powers = torch.stack([x**k for k in range(order + 1)])
+    return (powers * wave).sum(1)
+
+
+def prefix_module(function_class: FunctionClass) -> PrefixPosterior:
+    """Return the module that predicts at every prefix of a prompt, for a mixture of dense and sparse linear functions.
+
+    Raises:
+        ValueError: any other class.
+    """
+    match function_class:
+        case Mixture(classes=(DenseLinear(dim=dim), SparseLinear(nnz=nnz)), weights=(_, _)):
+            return PrefixPosterior(dim, nnz)
+    raise ValueError(
+        "prefixes are exported for Mixture((DenseLinear(dim), SparseLinear(dim, nnz)), weights), "
+        f"got {function_class!r}"
+    )
+
+
+class PrefixPosterior(nn.Module):
+    """Dense and sparse linear functions at every prefix, as one graph of elementary operations, for the browser.
+
+    Each regression is updated example by example: with posterior mean m and covariance P of its weights, the example
+    (phi, y) is predicted as m . phi with variance s = phi' P phi + jitter^2, and then adds the gain P phi / s times the
+    surprise y - m . phi to m. The densities of the surprises multiply to the evidence. One pass serves all prefixes,
+    where the functions above make one for each. The loop is written out when the graph is made, which is therefore for
+    prompts of one length, as the page has them.
+
+    Args:
+        dim: dimension d of the inputs.
+        nnz: nonzero coefficients of the sparse functions.
+        jitter: as for `posterior_predictive`.
+    """
+
+    supports: Tensor
+
+    def __init__(self, dim: int, nnz: int, *, jitter: float = JITTER) -> None:
+        super().__init__()
+        self.dim, self.nnz, self.jitter = dim, nnz, jitter
+        self.register_buffer("supports", torch.tensor(list(combinations(range(dim), nnz))))
+
+    def forward(
+        self,
+        xs: Float[Tensor, "batch examples dim"],
+        ys: Float[Tensor, "batch examples"],
+        weight: Float[Tensor, ""],
+    ) -> tuple[
+        Float[Tensor, "batch examples"],
+        Float[Tensor, "batch examples"],
+        Float[Tensor, "batch examples"],
+        Float[Tensor, "batch examples"],
+    ]:
+        """Predict y_i from the examples before it and x_i. Everything is float64.
+
+        Args:
+            xs: inputs (B, n, d).
+            ys: values (B, n).
+            weight: prior probability of the dense class, from 0 to 1.
+
+        Returns:
+            The dense class's prediction, the sparse one's, the mixture's, and the probability of the dense class given
+            the examples before; each (B, n).
+        """
+        dense, dense_log = self._update(xs[:, None] / self.dim**0.5, ys)
+        parts = xs[:, :, self.supports] / self.nnz**0.5  # (B, n, S, k)
+        each, each_log = self._update(parts.transpose(1, 2), ys)  # (B, S, n)
+        peak = each_log.amax(1, keepdim=True)
+        mass = (each_log - peak).exp()
+        sparse = (mass * each).sum(1) / mass.sum(1)
+        sparse_log = peak[:, 0] + (mass.sum(1) / len(self.supports)).log()
+        # The logistic function by a bounded exponential: evidence may differ by a factor of e to the millions.
+        margin = (sparse_log - dense_log[:, 0]).clamp(-600.0, 600.0).exp() * (1 - weight)
+        probability = weight / (weight + margin)
+        blend = probability * dense[:, 0] + (1 - probability) * sparse
+        return dense[:, 0], sparse, blend, probability
+
+    def _update(self, features: Tensor, ys: Tensor) -> tuple[Tensor, Tensor]:
+        """Predictions, and the log evidence of the examples before, at every prefix: each (B, N, n)."""
+        means, log_evidence = updates(features, ys, self.jitter)
+        return (means * features).sum(-1), log_evidence

@@ -1,0 +1,248 @@
+"""What the examples say: the posterior mean, at every prefix or along a curve, and the class probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import comb, log, pi, prod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from icl_lib._validate import check_positive, check_prompts, check_queries
+from icl_lib.bayes.bands import FINE, Resolution, n_cells, zoom
+from icl_lib.bayes.parts import Parts, covariance_of, expand, features_of, supports_of
+from icl_lib.bayes.regression import JITTER, Noise, regress
+from icl_lib.samplers import FunctionClass, Mixture, Sinusoid, SparseLinear
+
+_CHUNK = 6_000_000
+"""Prompts are taken together while the largest tensor has fewer numbers than this (48 MB)."""
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What the examples before each one say.
+
+    Attributes:
+        mean: E[f(x_i) | the i examples before], shape (B, n).
+        component_probability: entry (b, i, k) is the probability, given the i examples before, that
+            prompt b comes from component k of the mixture; shape (B, n, K), with K = 1 if the class
+            is not a mixture.
+    """
+
+    mean: Float[Tensor, "batch examples"]
+    component_probability: Float[Tensor, "batch examples components"]
+
+
+def posterior_predictive(
+    function_class: FunctionClass,
+    xs: Float[Tensor, "batch examples dim"],
+    ys: Float[Tensor, "batch examples"],
+    *,
+    jitter: float = JITTER,
+    resolution: Resolution = FINE,
+) -> Posterior:
+    """Compute the posterior predictive at every prefix: from the examples before i, and x_i.
+
+    Args:
+        function_class: the prior. With a ReluNetwork in it the answer is an approximation.
+        xs: inputs, shape (B, n, d).
+        ys: values, shape (B, n), in units of f.
+        jitter: standard deviation of the noise assumed, in units of f.
+        resolution: how finely frequencies are resolved.
+
+    Returns:
+        mean (B, n) and component_probability (B, n, K), in the precision of `ys`; the computation
+        is in double precision.
+
+    Raises:
+        ValueError: prompts of another shape, dimension or type than `function_class` takes, or not
+            finite; a jitter that is not positive; more than MAX_SUPPORTS supports.
+    """
+    check(function_class, xs, ys, jitter)
+    means = [ys.new_empty(len(ys), 0)]
+    probabilities = [ys.new_empty(len(ys), 0, len(components_of(function_class)))]
+    for i in range(xs.shape[1]):
+        before, here = slice(0, i), slice(i, i + 1)
+        mean, probability = _in_chunks(
+            function_class, xs[:, before], ys[:, before], xs[:, here], jitter, resolution
+        )
+        means.append(mean)
+        probabilities.append(probability[:, None])
+    return Posterior(torch.cat(means, dim=1), torch.cat(probabilities, dim=1))
+
+
+def posterior_curve(
+    function_class: FunctionClass,
+    xs: Float[Tensor, "batch examples dim"],
+    ys: Float[Tensor, "batch examples"],
+    queries: Float[Tensor, "batch queries dim"],
+    *,
+    jitter: float = JITTER,
+    resolution: Resolution = FINE,
+) -> tuple[Float[Tensor, "batch queries"], Float[Tensor, "batch components"]]:
+    """Compute the posterior mean at many queries, given all n examples (none, if n = 0).
+
+    Args:
+        function_class: the prior. With a ReluNetwork in it the answer is an approximation.
+        xs: inputs, shape (B, n, d).
+        ys: values, shape (B, n).
+        queries: inputs, shape (B, Q, d).
+        jitter: standard deviation of the noise assumed, in units of f.
+        resolution: how finely frequencies are resolved.
+
+    Returns:
+        The posterior mean (B, Q) and the probability of each component (B, K), in the precision of
+        `ys`.
+
+    Raises:
+        ValueError: as for `posterior_predictive`; or queries that do not fit `xs` or are not
+            finite.
+    """
+    check(function_class, xs, ys, jitter)
+    check_queries(xs, queries)
+    return _in_chunks(function_class, xs, ys, queries, jitter, resolution)
+
+
+def predictor(
+    function_class: FunctionClass, *, jitter: float = JITTER, resolution: Resolution = FINE
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the exact Bayes predictor in the common form: (xs (B, n, d), ys (B, n)) -> (B, n)."""
+
+    def predict(xs: Tensor, ys: Tensor) -> Tensor:
+        return posterior_predictive(
+            function_class, xs, ys, jitter=jitter, resolution=resolution
+        ).mean
+
+    return predict
+
+
+def check(function_class: FunctionClass, xs: Tensor, ys: Tensor, jitter: float) -> None:
+    """Refuse prompts that `function_class` does not take, and a jitter that is not positive."""
+    check_prompts(xs, ys)
+    if not isinstance(function_class, FunctionClass):
+        raise ValueError(
+            f"function_class must be a function class such as DenseLinear(20), "
+            f"got {function_class!r}"
+        )
+    if xs.shape[-1] != function_class.dim:
+        raise ValueError(
+            f"{function_class!r} takes inputs of dimension {function_class.dim}, "
+            f"got xs {tuple(xs.shape)}"
+        )
+    check_positive("jitter", jitter)
+
+
+def components_of(function_class: FunctionClass) -> list[tuple[float, FunctionClass]]:
+    """A class's components with their weights; of one that is no mixture, itself."""
+    if isinstance(function_class, Mixture):
+        return list(zip(function_class.weights, function_class.classes, strict=True))
+    return [(1.0, function_class)]
+
+
+def _in_chunks(
+    function_class: FunctionClass,
+    xs: Tensor,
+    ys: Tensor,
+    queries: Tensor,
+    jitter: float,
+    resolution: Resolution,
+) -> tuple[Tensor, Tensor]:
+    """Posterior mean (B, Q) and component probability (B, K), as many prompts at a time as fit."""
+    components = components_of(function_class)
+    regressions = [
+        (k, weight * probability, parts)
+        for k, (weight, component) in enumerate(components)
+        for probability, parts in expand(component)
+        if weight > 0
+    ]
+    points = max(xs.shape[1], queries.shape[1], 1)
+    rows = max(1, _CHUNK // max(points * _size(parts, resolution) for _, _, parts in regressions))
+    means, probabilities = [], []
+    for chunk in torch.arange(len(xs), device=xs.device).split(rows):
+        mean, probability = _blend(
+            regressions,
+            len(components),
+            xs[chunk].double(),
+            ys[chunk].double(),
+            queries[chunk].double(),
+            jitter,
+            resolution,
+        )
+        means.append(mean.to(ys.dtype))
+        probabilities.append(probability.to(ys.dtype))
+    return torch.cat(means), torch.cat(probabilities)
+
+
+def _size(parts: Parts, resolution: Resolution) -> int:
+    """Numbers that one example takes in one prompt: nodes times (features and the value)."""
+    bands = [part.basic for part in parts if isinstance(part.basic, Sinusoid)]
+    sparse = [part.basic for part in parts if isinstance(part.basic, SparseLinear)]
+    nodes = prod(comb(basic.dim, basic.nnz) for basic in sparse)
+    if bands:
+        leaves = resolution.levels * resolution.keep * resolution.split ** len(bands)
+        nodes *= prod(n_cells(band, resolution, len(bands)) for band in bands) + leaves
+    return nodes * (2 + sum(basic.nnz for basic in sparse) + 2 * len(bands))
+
+
+def _blend(
+    regressions: list[tuple[int, float, Parts]],
+    n_components: int,
+    xs: Tensor,
+    ys: Tensor,
+    queries: Tensor,
+    jitter: float,
+    resolution: Resolution,
+) -> tuple[Tensor, Tensor]:
+    """Average the regressions' predictions by prior probability times evidence."""
+    predictions = [
+        predict_one(parts, xs, ys, queries, jitter, resolution) for _, _, parts in regressions
+    ]
+    prior = xs.new_tensor([probability for _, probability, _ in regressions])
+    log_evidence = torch.stack([log_evidence for _, log_evidence in predictions], dim=1)
+    posterior = (prior.log() + log_evidence).softmax(dim=1)  # (B, R)
+    mean = torch.stack([mean for mean, _ in predictions], dim=1)  # (B, R, Q)
+    component = torch.tensor([k for k, _, _ in regressions], device=xs.device)
+    probability = xs.new_zeros(len(xs), n_components).index_add(1, component, posterior)
+    return (posterior[:, :, None] * mean).sum(1), probability
+
+
+def predict_one(
+    parts: Parts,
+    xs: Tensor,
+    ys: Tensor,
+    queries: Tensor,
+    jitter: float,
+    resolution: Resolution,
+) -> tuple[Tensor, Tensor]:
+    """Posterior mean at the queries (B, Q) and log evidence (B,), averaged over the latents.
+
+    Parts of many features are treated as noise of covariance K. With L L' = K + jitter^2 I, the
+    whitened values L^-1 y are a regression on the whitened features L^-1 phi, with unit noise. What
+    the noise itself then says of a query, L^-1 k(x, query), is added back.
+    """
+    few = tuple(part for part in parts if not part.by_covariance)
+    many = tuple(part for part in parts if part.by_covariance)
+    n = xs.shape[1]
+    noise = Noise(jitter, covariance_of(many, xs, xs) if many else None)
+    targets = noise.whiten(ys[:, None])
+    if any(isinstance(part.basic, Sinusoid) for part in few):
+        latent, weights, log_mass = zoom(few, xs, targets, noise, resolution)
+    else:
+        latent = supports_of(few, xs.device)
+        weights, log_evidence = regress(features_of(few, xs, latent), targets, noise)
+        log_mass = log_evidence - log(latent.shape[1])
+    weighted = log_mass.softmax(1)[:, :, None] * weights  # (B, N, F)
+    features = features_of(few, queries, latent)
+    mean = torch.zeros_like(queries[:, :, 0])
+    if many:
+        known = noise.whiten(covariance_of(many, queries, xs))  # (B, Q, n)
+        mean = (known @ targets.mT)[:, :, 0]
+        features = [
+            here - noise.whiten(there) @ known.mT
+            for here, there in zip(features, features_of(few, xs, latent), strict=True)
+        ]
+    for weight, feature in zip(weighted.unbind(-1), features, strict=True):
+        mean = mean + (weight[:, None] @ feature.expand(-1, weight.shape[1], -1))[:, 0]
+    return mean, log_mass.logsumexp(1) - noise.log_scale(n) - n / 2 * log(2 * pi)
