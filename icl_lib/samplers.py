@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from inspect import isabstract
 from math import isclose
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from icl_lib._validate import check_count, check_fraction, check_positive, is_number
+from icl_lib.kernels import arc_cosine_kernel
+from icl_lib.latents import Interval, Latent, Support
 from icl_lib.random import SEEDS, Draws
 
 Functions = Callable[[Tensor], Tensor]
@@ -41,8 +43,16 @@ class Prompts(NamedTuple):
     component: Int[Tensor, " batch"]
 
 
+Sum = tuple[tuple[float, "FunctionClass"], ...]
+"""Independent functions, each times a number, added up."""
+
+
 class FunctionClass(ABC):
-    """A distribution over functions from R^dim to R."""
+    """A distribution over functions from R^dim to R.
+
+    A class of one's own is a frozen dataclass with `dim`, `second_moment` and either `features`, from which follow its
+    functions and exact Bayes, or `functions`, and `covariance` if exact Bayes may take it for a Gaussian process.
+    """
 
     # A field in some classes, a property in others, which one abstract property cannot be.
     if TYPE_CHECKING:
@@ -51,18 +61,104 @@ class FunctionClass(ABC):
         def dim(self) -> int:
             """Dimension of the inputs."""
 
+    linear: ClassVar[bool] = False
+    """Whether every function is w . x for some w, its coefficients."""
+
     @property
     @abstractmethod
     def second_moment(self) -> float:
         """E f(x)^2 over functions and x ~ N(0, I): the error of predicting zero, the line of ignorance."""
 
-    @abstractmethod
     def at_dim(self, dim: int) -> FunctionClass:
         """The same class in `dim` dimensions, for a curriculum; ValueError where there is none."""
+        if dim != self.dim:
+            raise ValueError(f"{self!r} is a class in {self.dim} dimensions only, got {dim}")
+        return self
 
-    @abstractmethod
+    @property
+    def latent(self) -> Latent | None:
+        """What the features depend on besides x, with its prior; None if on nothing."""
+        return None
+
+    def features(
+        self, xs: Float[Tensor, "*points dim"], latent: Shaped[Tensor, "*nodes size"]
+    ) -> list[Float[Tensor, ...]] | None:
+        """The features phi of x, where f(x) = w . phi(x), w ~ N(0, I), given the latent; None if f is of no such form.
+
+        Args:
+            xs: inputs, float64; only the last axis is coordinates.
+            latent: values of the latent; all axes but the last broadcast against those of `xs`.
+
+        Returns:
+            One tensor for each feature, of the shape that the axes of `xs` and `latent` but the last broadcast to, or
+            of that of `xs` alone.
+        """
+        return None
+
+    def covariance(
+        self, xs: Float[Tensor, "batch n dim"], zs: Float[Tensor, "batch m dim"]
+    ) -> Float[Tensor, "batch n m"] | None:
+        """E f(x) f(z), where f is a Gaussian process or is taken for one; None if it is not.
+
+        What has features and no latent is one.
+        """
+        if self.latent is not None:
+            return None
+        left, right = (self.features(points, points.new_zeros(0)) for points in (xs, zs))
+        if left is None or right is None:
+            return None
+        return torch.stack(left, -1) @ torch.stack(right, -1).mT
+
+    def functions(self, draws: Draws) -> Functions:
+        """Draw `draws.batch_size` functions: w . phi(x), unless a class has another way.
+
+        Raises:
+            ValueError: a class without features.
+        """
+        count = feature_count(self)
+        if count is None:
+            raise ValueError(f"{type(self).__name__} needs features, or functions of its own")
+        nothing = torch.empty(draws.batch_size, 0, dtype=torch.float64, device=draws.device)
+        latent = nothing if self.latent is None else self.latent.sample(draws.child(0))
+        weights = draws.child(1).normal(count).split(1, dim=-1)
+
+        def functions(xs: Tensor) -> Tensor:
+            features = self.features(xs.double(), latent[:, None]) or []
+            first, *rest = (w * phi for w, phi in zip(weights, features, strict=True))
+            return sum(rest, start=first)
+
+        return functions
+
     def sample_functions(self, draws: Draws) -> tuple[Functions, Int[Tensor, " batch"]]:
         """Draw `draws.batch_size` functions; returns them and each one's mixture component (B,)."""
+        component = torch.zeros(draws.batch_size, dtype=torch.int64, device=draws.device)
+        return self.functions(draws), component
+
+    def components(self) -> list[tuple[float, FunctionClass]]:
+        """The classes that this one mixes, with their weights; itself, if it mixes none."""
+        return [(1.0, self)]
+
+    def unfold(self) -> list[tuple[float, Sum]]:
+        """This class as a mixture of sums of basic classes, none of probability or weight zero."""
+        return [(1.0, ((1.0, self),))]
+
+
+def feature_count(function_class: FunctionClass) -> int | None:
+    """How many features a class has; None if f is of no such form.
+
+    Raises:
+        ValueError: a feature of another shape than `FunctionClass.features` asks for.
+    """
+    size = 0 if function_class.latent is None else function_class.latent.size
+    zero = torch.zeros(3, function_class.dim + size, dtype=torch.float64)
+    features = function_class.features(zero[:, : function_class.dim], zero[:, function_class.dim :])
+    for feature in features or []:
+        if feature.shape != (3,):
+            raise ValueError(
+                f"a feature of {type(function_class).__name__} at inputs (3, {function_class.dim}) must have shape "
+                f"(3,), got {tuple(feature.shape)}"
+            )
+    return None if features is None else len(features)
 
 
 def _check_class(name: str, value: object) -> None:
@@ -71,18 +167,11 @@ def _check_class(name: str, value: object) -> None:
 
 
 class _Basic(FunctionClass):
-    """A class that is no mixture: unit second moment, one component."""
+    """A class of unit second moment that is no mixture."""
 
     @property
     def second_moment(self) -> float:
         return 1.0
-
-    def sample_functions(self, draws: Draws) -> tuple[Functions, Int[Tensor, " batch"]]:
-        component = torch.zeros(draws.batch_size, dtype=torch.int64, device=draws.device)
-        return self._functions(draws), component
-
-    @abstractmethod
-    def _functions(self, draws: Draws) -> Functions: ...
 
 
 @dataclass(frozen=True)
@@ -93,6 +182,7 @@ class DenseLinear(_Basic):
         ValueError: `dim` is not a positive integer.
     """
 
+    linear: ClassVar[bool] = True
     dim: int
 
     def __post_init__(self) -> None:
@@ -101,7 +191,13 @@ class DenseLinear(_Basic):
     def at_dim(self, dim: int) -> DenseLinear:
         return DenseLinear(dim)
 
-    def _functions(self, draws: Draws) -> Functions:
+    def features(self, xs: Tensor, latent: Tensor) -> list[Tensor]:
+        return [xs[..., c] / self.dim**0.5 for c in range(self.dim)]
+
+    def covariance(self, xs: Tensor, zs: Tensor) -> Tensor:
+        return xs @ zs.mT / self.dim
+
+    def functions(self, draws: Draws) -> Functions:
         w = draws.child(0).normal(self.dim) / self.dim**0.5
         return lambda xs: torch.einsum("bnd,bd->bn", xs.double(), w)
 
@@ -114,6 +210,7 @@ class SparseLinear(_Basic):
         ValueError: `dim` or `nnz` is not a positive integer, or nnz > dim.
     """
 
+    linear: ClassVar[bool] = True
     dim: int
     nnz: int
 
@@ -126,8 +223,21 @@ class SparseLinear(_Basic):
     def at_dim(self, dim: int) -> SparseLinear:
         return SparseLinear(dim, self.nnz)
 
-    def _functions(self, draws: Draws) -> Functions:
-        support = draws.child(0).uniform(self.dim).topk(self.nnz, dim=-1).indices
+    @property
+    def latent(self) -> Support:
+        return Support(self.dim, self.nnz)
+
+    def features(self, xs: Tensor, latent: Tensor) -> list[Tensor]:
+        return [
+            xs.take_along_dim(latent[..., c, None].long(), dim=-1)[..., 0] / self.nnz**0.5
+            for c in range(self.nnz)
+        ]
+
+    def unfold(self) -> list[tuple[float, Sum]]:
+        return DenseLinear(self.dim).unfold() if self.nnz == self.dim else super().unfold()
+
+    def functions(self, draws: Draws) -> Functions:
+        support = self.latent.sample(draws.child(0))
         values = draws.child(1).normal(self.nnz) / self.nnz**0.5
         w = torch.zeros(draws.batch_size, self.dim, dtype=torch.float64, device=draws.device)
         w.scatter_(1, support, values)
@@ -154,7 +264,10 @@ class ReluNetwork(_Basic):
     def at_dim(self, dim: int) -> ReluNetwork:
         return ReluNetwork(dim, self.width)
 
-    def _functions(self, draws: Draws) -> Functions:
+    def covariance(self, xs: Tensor, zs: Tensor) -> Tensor:
+        return arc_cosine_kernel(xs, zs)
+
+    def functions(self, draws: Draws) -> Functions:
         inner = draws.child(0).normal(self.dim, self.width)
         outer = draws.child(1).normal(self.width) * (2.0 / (self.width * self.dim)) ** 0.5
         return lambda xs: torch.einsum(
@@ -185,20 +298,13 @@ class Sinusoid(_Basic):
     def dim(self) -> int:
         return 1
 
-    def at_dim(self, dim: int) -> Sinusoid:
-        if dim != 1:
-            raise ValueError(f"a sinusoid has one input dimension, got {dim}")
-        return self
+    @property
+    def latent(self) -> Interval:
+        return Interval(self.low, self.high)
 
-    def _functions(self, draws: Draws) -> Functions:
-        frequency = self.low + (self.high - self.low) * draws.child(0).uniform(1)
-        sine, cosine = draws.child(1).normal(2).split(1, dim=-1)
-
-        def functions(xs: Tensor) -> Tensor:
-            angle = frequency * xs[..., 0].double()
-            return sine * angle.sin() + cosine * angle.cos()
-
-        return functions
+    def features(self, xs: Tensor, latent: Tensor) -> list[Tensor]:
+        angle = latent[..., 0] * xs[..., 0]
+        return [angle.sin(), angle.cos()]
 
 
 @dataclass(frozen=True)
@@ -239,6 +345,17 @@ class Mixture(FunctionClass):
     @property
     def dim(self) -> int:
         return self.classes[0].dim
+
+    def components(self) -> list[tuple[float, FunctionClass]]:
+        return list(zip(self.weights, self.classes, strict=True))
+
+    def unfold(self) -> list[tuple[float, Sum]]:
+        return [
+            (weight * probability, terms)
+            for weight, component in self.components()
+            if weight > 0
+            for probability, terms in component.unfold()
+        ]
 
     def at_dim(self, dim: int) -> Mixture:
         return Mixture(tuple(c.at_dim(dim) for c in self.classes), self.weights)
@@ -285,6 +402,16 @@ class ConvexCombination(FunctionClass):
     @property
     def dim(self) -> int:
         return self.first.dim
+
+    def unfold(self) -> list[tuple[float, Sum]]:
+        parts = (self.weight, self.first), (1 - self.weight, self.second)
+        first, second = (
+            [(p, tuple((weight * s, basic) for s, basic in terms)) for p, terms in part.unfold()]
+            if weight > 0
+            else [(1.0, ())]
+            for weight, part in parts
+        )
+        return [(p * q, terms + others) for p, terms in first for q, others in second]
 
     def at_dim(self, dim: int) -> ConvexCombination:
         return ConvexCombination(self.first.at_dim(dim), self.second.at_dim(dim), self.weight)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from icl_lib import bayes
 from icl_lib.model import TransformerConfig
-from icl_lib.samplers import ConvexCombination, DenseLinear, FunctionClass, Mixture, SparseLinear
+from icl_lib.samplers import FunctionClass
 
 TARGETS = ("function", "posterior")
 """What the second loss can ask for."""
@@ -33,15 +33,10 @@ def check_supervisable(function_class: FunctionClass, config: TransformerConfig)
     Raises:
         ValueError: a class of other than linear functions, or a model of fewer than three blocks.
     """
-    if isinstance(function_class, Mixture):
-        for part in function_class.classes:
-            check_supervisable(part, config)
-    elif isinstance(function_class, ConvexCombination):
-        check_supervisable(
-            Mixture((function_class.first, function_class.second), (0.5, 0.5)), config
-        )
-    elif not isinstance(function_class, (DenseLinear, SparseLinear)):
-        raise ValueError(f"deep supervision needs linear functions, got {function_class!r}")
+    for _, terms in function_class.unfold():
+        for _, basic in terms:
+            if not basic.linear:
+                raise ValueError(f"deep supervision needs linear functions, got {basic!r}")
     if config.layers < 3:
         raise ValueError(f"deep supervision needs three layers or more, got {config.layers}")
 

@@ -1,5 +1,6 @@
 """The exact Bayes predictor against brute force, against the limits in which it is known, and against itself."""
 
+from dataclasses import dataclass
 from math import log, pi
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from icl_lib import baselines, bayes
+from icl_lib.latents import Grid, Interval
 from icl_lib.random import Draws
 from icl_lib.samplers import (
     ConvexCombination,
@@ -92,6 +94,102 @@ def test_the_infinite_network_has_the_networks_covariance():
     assert ((products.mean(0) - expected).abs() < 4.5 * error).all()
     trace = (xs**2).sum(-1)[0] / 3
     torch.testing.assert_close(expected.diagonal(), trace, rtol=1e-12, atol=0)
+
+
+# --- Classes of one's own ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Parabola(FunctionClass):
+    """f(x) = w x^2 with w ~ N(0, 1 / 3)."""
+
+    dim = 1
+    second_moment = 1.0
+
+    def features(self, xs, latent):
+        return [xs[..., 0] ** 2 / 3**0.5]
+
+
+@dataclass(frozen=True)
+class Power(FunctionClass):
+    """f(x) = w |x|^p + v, p one of three numbers."""
+
+    dim = 1
+    second_moment = 1.0
+
+    @property
+    def latent(self):
+        return Grid((0.3, 0.7, 1.1))
+
+    def features(self, xs, latent):
+        return [xs[..., 0].abs() ** latent[..., 0], torch.ones_like(xs[..., 0])]
+
+
+@dataclass(frozen=True)
+class Bump(FunctionClass):
+    """f(x) = w exp(-(x - c)^2), the centre anywhere in an interval."""
+
+    dim = 1
+    second_moment = 1.0
+
+    @property
+    def latent(self):
+        return Interval(-2.0, 2.0)
+
+    def features(self, xs, latent):
+        return [(-((xs[..., 0] - latent[..., 0]) ** 2)).exp()]
+
+
+@dataclass(frozen=True)
+class Polynomial(FunctionClass):
+    """Six features, more than enter as features."""
+
+    dim = 1
+    second_moment = 1.0
+
+    def features(self, xs, latent):
+        return [xs[..., 0] ** k / 2**k for k in range(6)]
+
+
+OWN = [
+    Parabola(),
+    Power(),
+    Bump(),
+    Polynomial(),
+    Mixture((LINE, Parabola()), (0.4, 0.6)),
+    Mixture((SINE, Bump(), Power()), (0.4, 0.3, 0.3)),
+    ConvexCombination(Parabola(), SINE, 0.5),
+    ConvexCombination(Polynomial(), Bump(), 0.5),
+    ConvexCombination(Power(), Parabola(), 0.5),
+]
+
+
+@pytest.mark.parametrize("function_class", OWN, ids=repr)
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_class_of_ones_own_has_exact_bayes(function_class, n):
+    xs, ys, _ = prompts(function_class, 1, n + 4, seed=n)
+    given, queries = xs[:, :n], xs[:, n:]
+    mean, probability = bayes.posterior_curve(function_class, given, ys[:, :n], queries, jitter=0.4)
+    (sampled, error), (classes, class_error) = importance(
+        function_class, given, ys[:, :n], queries, jitter=0.4
+    )
+    assert error.max() < 0.03  # else the comparison says nothing
+    assert ((mean[0] - sampled).abs() < 4.5 * error + 1e-6).all()
+    assert ((probability[0, : len(classes)] - classes).abs() < 4.5 * class_error + 1e-6).all()
+
+
+def test_a_parabola_is_told_from_a_line_and_learnt_from_one_example():
+    mixture = Mixture((LINE, Parabola()), (0.5, 0.5))
+    xs, ys, component = prompts(mixture, 64, 4, seed=2)
+    posterior = bayes.posterior_predictive(mixture, xs, ys)
+    found = posterior.component_probability[:, 3].gather(1, component[:, None])
+    assert found.median() > 1 - 1e-6
+    assert (posterior.mean - ys)[:, 3].square().median() < 1e-6
+    # One parabola through the first point, w = y / x^2, in closed form.
+    alone = bayes.posterior_predictive(Parabola(), xs, ys).mean[:, 1]
+    phi, query = xs[:, 0, 0] ** 2, xs[:, 1, 0] ** 2
+    expected = query * phi * ys[:, 0] / (phi**2 + 3 * bayes.JITTER**2)
+    torch.testing.assert_close(alone, expected, rtol=1e-9, atol=1e-9)
 
 
 # --- Against a fixed grid of frequencies, far finer than the evidence --------------------------------------------
@@ -496,13 +594,44 @@ def test_too_many_supports_are_refused():
         bayes.posterior_predictive(SparseLinear(40, 10), xs, ys)
 
 
-def test_a_class_it_does_not_know_is_refused():
-    class Quadratic(FunctionClass):
-        dim = 1
+@dataclass(frozen=True)
+class Untold(FunctionClass):
+    """A class that says nothing of itself but its functions."""
 
-    Quadratic.__abstractmethods__ = frozenset()
-    with pytest.raises(ValueError, match="no posterior is known here for a Quadratic"):
-        bayes.posterior_predictive(Quadratic(), torch.randn(1, 2, 1), torch.randn(1, 2))
+    dim = 1
+    second_moment = 1.0
+
+    def functions(self, draws):
+        return lambda xs: xs[..., 0].double().sign()
+
+
+def test_a_class_that_says_nothing_is_refused():
+    with pytest.raises(
+        ValueError, match="no posterior is known here for a Untold, which says neither"
+    ):
+        bayes.posterior_predictive(Untold(), torch.randn(1, 2, 1), torch.randn(1, 2))
+
+
+def test_a_feature_of_a_wrong_shape_is_refused():
+    @dataclass(frozen=True)
+    class Wrong(Untold):
+        def features(self, xs, latent):
+            return [xs**2]
+
+    with pytest.raises(
+        ValueError,
+        match=r"a feature of Wrong at inputs \(3, 1\) must have shape \(3,\), got \(3, 1\)",
+    ):
+        bayes.posterior_predictive(Wrong(), torch.randn(1, 2, 1), torch.randn(1, 2))
+
+
+def test_an_interval_beside_a_grid_is_refused():
+    with pytest.raises(
+        ValueError, match="a sum of a class with an interval and one with a support or a grid"
+    ):
+        bayes.posterior_predictive(
+            ConvexCombination(SINE, Power(), 0.5), torch.randn(1, 2, 1), torch.randn(1, 2)
+        )
 
 
 def test_prompts_may_be_empty():

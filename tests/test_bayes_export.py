@@ -1,12 +1,23 @@
 """The page's graphs of lines and sines: equal to the library's posterior, and in onnxruntime to torch."""
 
+from dataclasses import dataclass
+
 import onnx
 import onnxruntime
 import pytest
 import torch
 
-from icl_lib import bayes, page, recipes
-from icl_lib.samplers import ConvexCombination, DenseLinear, Mixture, Sinusoid, sample_prompts
+from icl_lib import bayes, browser, page, recipes
+from icl_lib.latents import Grid, Interval
+from icl_lib.samplers import (
+    ConvexCombination,
+    DenseLinear,
+    FunctionClass,
+    Mixture,
+    ReluNetwork,
+    Sinusoid,
+    sample_prompts,
+)
 
 LINE, SINE = DenseLinear(1), Sinusoid(1.0, 5.0)
 MIXTURE = Mixture((LINE, SINE), (0.5, 0.5))
@@ -220,15 +231,74 @@ def test_onnxruntime_equals_torch_on_bands(bands, n, frequency):
         assert abs(a - b.numpy()).max() < 1e-7, name
 
 
+@dataclass(frozen=True)
+class Parabola(FunctionClass):
+    dim = 1
+    second_moment = 1.0
+
+    def features(self, xs, latent):
+        return [xs[..., 0] ** 2 / 3**0.5]
+
+
+@dataclass(frozen=True)
+class Bump(FunctionClass):
+    dim = 1
+    second_moment = 1.0
+
+    @property
+    def latent(self):
+        return Interval(-2.0, 2.0)
+
+    def features(self, xs, latent):
+        return [(-((xs[..., 0] - latent[..., 0]) ** 2)).exp()]
+
+
+OWN = Mixture((LINE, SINE, Parabola(), Bump()), (0.3, 0.3, 0.2, 0.2))
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 8, 40])
+@pytest.mark.parametrize("data", [Parabola(), Bump(), SINE], ids=repr)
+def test_a_class_of_ones_own_has_a_module_of_bands(n, data):
+    drawn = sample_prompts(data, 1, max(n, 1), seed=n)
+    given = drawn.xs[:, :n].double(), drawn.ys[:, :n].double(), inputs(0)[2]
+    mean, probability = bayes.band_module(OWN)(*given)
+    expected, expected_probability = bayes.posterior_curve(OWN, *given)
+    assert (mean - expected).abs().max() < 2e-3
+    assert (probability - expected_probability).abs().max() < 1e-3
+
+
+def test_a_class_of_ones_own_has_a_graph(tmp_path):
+    module = bayes.band_module(OWN).eval()
+    drawn = sample_prompts(Bump(), 1, 5, seed=1)
+    given = drawn.xs.double(), drawn.ys.double(), inputs(0)[2]
+    names = ["xs", "ys", "queries"]
+    graph = browser._trace(module, given, names, ["mean", "probability"])
+    onnx.save(graph, tmp_path / "own.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "own.onnx")
+    found = session.run(None, {k: v.numpy() for k, v in zip(names, given, strict=True)})
+    for a, b in zip(found, module(*given), strict=True):
+        assert abs(a - b.numpy()).max() < 1e-9
+
+
+@dataclass(frozen=True)
+class Power(Parabola):
+    @property
+    def latent(self):
+        return Grid((1.0, 2.0))
+
+
 @pytest.mark.parametrize(
     "function_class",
     [
-        Mixture((LINE, LINE), (0.5, 0.5)),
+        Power(),
+        Mixture((LINE, ReluNetwork(1)), (0.5, 0.5)),
         Mixture((DenseLinear(2),), (1.0,)),
         ConvexCombination(LINE, SINE, 0.5),
     ],
     ids=repr,
 )
 def test_other_classes_have_no_graph_of_bands(function_class):
-    with pytest.raises(ValueError, match=r"at most one DenseLinear\(1\) and any Sinusoid"):
+    with pytest.raises(
+        ValueError, match="bands are exported for mixtures of functions of one number"
+    ):
         bayes.band_module(function_class)

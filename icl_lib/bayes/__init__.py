@@ -1,6 +1,7 @@
 r"""The exact Bayes predictor of a function class: the best answer anyone with its prior can give.
 
-Every class is, given a *latent*, Bayesian linear regression, f(x) = w . phi(x) with w ~ N(0, I):
+A class says itself what it is (`FunctionClass.features`, `.latent`, `.covariance`); nothing here knows them by name.
+Most are, given a *latent*, Bayesian linear regression, f(x) = w . phi(x) with w ~ N(0, I):
 
     class                        latent           features phi(x)
     DenseLinear(d)               none             x / sqrt(d)
@@ -10,7 +11,7 @@ Every class is, given a *latent*, Bayesian linear regression, f(x) = w . phi(x) 
     Mixture                      the component    those of the component
 
 Given the latent, the evidence (the probability density of the examples) and the posterior mean
-are in closed form (`regression`). Supports are summed one by one; frequencies are integrated over
+are in closed form (`regression`). A support or a grid is summed one by one; an interval is integrated over
 cells that are cut finer where it matters (`bands`). The predictor is the average over latents,
 each weighted by its prior probability times its evidence. For a mixture that is the
 posterior-weighted blend of the components' own predictors (Panwar et al., arXiv 2306.04891).

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from icl_lib.bayes.parts import Parts, features_of
 from icl_lib.bayes.regression import Noise, regress
-from icl_lib.samplers import Sinusoid
+from icl_lib.latents import Interval
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ def zoom(
     repeat. A cell left whole counts with the evidence at its centre, so that at every stage the
     cells cover the whole band.
 
-    With D sinusoids among the parts, the band is a box of D dimensions and its cells are boxes. Two
+    With D intervals among the parts, the band is a box of D dimensions and its cells are boxes. Two
     sinusoids are less well served by it: at 5 to 8 examples, where whole curves of frequency pairs
     stay open, predictions are off by 3e-3 (median) to 7e-2, elsewhere by less than 1e-3.
 
     Args:
-        parts: at least one of them a Sinusoid.
+        parts: the latent of at least one of them is an interval.
         xs: inputs, (B, n, 1); n may be 0.
         targets: whitened values, (B, 1, n).
         noise: whitens the features.
@@ -69,7 +69,7 @@ def zoom(
         For each of N cells: its central frequencies (B, N, D), the posterior mean of the weights
         (B, N, F), and the log of its mass (B, N), which is -inf for a cell that was cut.
     """
-    bands = [part.basic for part in parts if isinstance(part.basic, Sinusoid)]
+    bands = [part.interval for part in parts if part.interval]
     shape = [n_cells(band, resolution, len(bands)) for band in bands]
     width = [(band.high - band.low) / count for band, count in zip(bands, shape, strict=True)]
     frequency = centres([band.low for band in bands], width, shape, xs)
@@ -95,7 +95,7 @@ def zoom(
     return torch.cat(frequencies, 1), torch.cat(all_weights, 1), torch.cat(log_masses, 1)
 
 
-def n_cells(band: Sinusoid, resolution: Resolution, dimensions: int) -> int:
+def n_cells(band: Interval, resolution: Resolution, dimensions: int) -> int:
     """Cells along one band: the fewer, the more bands there are, for their product counts."""
     return max(2, round(resolution.cells * (band.high - band.low) / dimensions**2))
 

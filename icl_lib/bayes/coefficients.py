@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icl_lib.bayes.parts import expand, supports_of
+from icl_lib.bayes.parts import expand, features_of, values_of
 from icl_lib.bayes.posterior import check
 from icl_lib.bayes.regression import JITTER, updates
-from icl_lib.samplers import DenseLinear, FunctionClass, SparseLinear
+from icl_lib.samplers import FunctionClass
 
 
 def posterior_coefficients(
@@ -24,7 +24,7 @@ def posterior_coefficients(
     """Posterior mean of the coefficients of a linear function, from the examples before each.
 
     Args:
-        function_class: a DenseLinear, a SparseLinear, or a mixture of such.
+        function_class: of linear functions.
         xs: inputs (B, n, d).
         ys: values (B, n).
         jitter: as for `posterior_predictive`.
@@ -37,26 +37,26 @@ def posterior_coefficients(
     """
     check(function_class, xs, ys, jitter)
     means, log_masses = [], []
+    axes = torch.eye(xs.shape[-1], dtype=torch.float64, device=xs.device)[None]
     for prior, parts in expand(function_class):
-        basic = parts[0].basic
-        match basic:
-            case DenseLinear(dim=dim):
-                supports = torch.arange(dim)[None]
-            case SparseLinear():
-                supports = supports_of(parts, torch.device("cpu"))[0]
-            case _:
-                raise ValueError(f"only linear functions have coefficients, got {basic!r}")
-        supports = supports.to(xs.device)
-        scale = supports.shape[1] ** -0.5
-        features = xs.double()[:, :, supports].transpose(1, 2) * scale  # (B, S, n, k)
+        for part in parts:
+            if not part.basic.linear:
+                raise ValueError(f"only linear functions have coefficients, got {part.basic!r}")
+        latent = values_of(parts, xs)
+        features = _stacked(features_of(parts, xs.double(), latent), latent)  # (B, N, n, F)
         weights, log_evidence = updates(features, ys.double(), jitter)
-        log_mass = log_evidence + log(prior / len(supports))  # (B, S, n)
+        log_mass = log_evidence + log(prior / latent.shape[1])  # (B, N, n)
         peak = log_mass.amax(1, keepdim=True)
         mass = (log_mass - peak).exp()
-        share = (mass / mass.sum(1, keepdim=True))[..., None] * weights * scale
-        where = supports.flatten()[None, None].expand(*ys.shape, -1)
-        found = torch.zeros_like(xs, dtype=torch.float64)
-        means.append(found.scatter_add(2, where, share.transpose(1, 2).flatten(2)))
+        share = (mass / mass.sum(1, keepdim=True))[..., None] * weights
+        # A linear function's features at the axes say what its weights are worth to each coefficient.
+        worth = _stacked(features_of(parts, axes, latent), latent)  # (1, N, d, F)
+        means.append(torch.einsum("bsnf,sdf->bnd", share, worth[0]))
         log_masses.append(peak[:, 0] + mass.sum(1).log())
     probability = torch.stack(log_masses).softmax(0)
     return (probability[..., None] * torch.stack(means)).sum(0).to(ys.dtype)
+
+
+def _stacked(features: list[Tensor], latent: Tensor) -> Tensor:
+    """Features of every node as one tensor (B, N, n, F)."""
+    return torch.stack([f.expand(-1, latent.shape[1], -1) for f in features], -1)

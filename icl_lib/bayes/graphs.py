@@ -111,31 +111,31 @@ class CurvePosterior(nn.Module):
 
 
 def band_module(function_class: FunctionClass) -> BandPosterior:
-    """Return the module that predicts curves for a line and sines of any bands, or for one of them alone.
+    """Return the module that predicts curves for a mixture of functions of one number.
 
     Raises:
-        ValueError: a class that does not unfold into at most one DenseLinear(1) and sinusoids.
+        ValueError: a component that is a sum, that has no features, or whose latent is no interval.
     """
-    components = expand(function_class)
-    basic = [parts[0].basic for _, parts in components if len(parts) == 1]
-    lines = basic.count(DenseLinear(1))
-    sines = sum(isinstance(one, Sinusoid) for one in basic)
-    if lines > 1 or lines + sines < len(components):
+    components = [(weight, parts[0]) for weight, parts in expand(function_class) if len(parts) == 1]
+    if len(components) < len(function_class.unfold()) or not all(
+        part.basic.dim == 1 and part.n_features and (part.interval or part.basic.latent is None)
+        for _, part in components
+    ):
         raise ValueError(
-            "bands are exported for mixtures of at most one DenseLinear(1) and any Sinusoid(low, high), "
-            f"got {function_class!r}"
+            "bands are exported for mixtures of functions of one number that have features and no latent, as "
+            f"DenseLinear(1), or an interval as their latent, as Sinusoid(low, high), got {function_class!r}"
         )
-    return BandPosterior([(weight, parts[0].basic) for weight, parts in components])
+    return BandPosterior([(weight, part.basic) for weight, part in components])
 
 
 class BandPosterior(nn.Module):
-    """A line and sines of several bands as one graph of elementary operations, for the browser.
+    """Lines, sines of several bands and other functions of one number as one graph of elementary operations.
 
-    As `CurvePosterior`, but with any number of bands, each zoomed into on its own, and without an oracle.
+    As `CurvePosterior`, but with any number of classes, each band zoomed into on its own, and without an oracle.
 
     Args:
-        components: prior probability and class of each, a DenseLinear(1) or a Sinusoid; `expand` makes them of a
-            nested mixture.
+        components: prior probability and class of each, with features and no latent, or an interval as its latent;
+            `expand` makes them of a nested mixture.
         jitter, resolution: as for `posterior_predictive`, but with fewer cells to start from.
     """
 
@@ -165,20 +165,18 @@ class BandPosterior(nn.Module):
         Returns:
             The prediction (1, Q) and the probability (1, K) of each component.
         """
-        x, targets = queries[0, :, 0], ys[:, None]
+        targets = ys[:, None]
         means, evidences = [], []
         for _, basic in self.components:
-            parts = (Part(basic),)
-            if isinstance(basic, Sinusoid):
-                frequency, weights, log_mass = zoom(parts, xs, targets, self.noise, self.resolution)
-                amplitudes = log_mass.softmax(1)[:, :, None] * weights
-                means.append(_wave(basic, self.resolution, frequency[:, :, 0], amplitudes, x))
-                evidences.append(_log_sum(log_mass))
+            part = Part(basic)
+            if part.interval is None:
+                latent = xs.new_zeros(1, 1, 0)
+                weights, log_mass = regress(features_of((part,), xs, latent), targets, self.noise)
             else:
-                line = features_of(parts, xs, xs.new_zeros(1, 1, 0))
-                slope, log_evidence = regress(line, targets, self.noise)
-                means.append(slope[:, 0] * x)
-                evidences.append(log_evidence)
+                latent, weights, log_mass = zoom((part,), xs, targets, self.noise, self.resolution)
+                weights = log_mass.softmax(1)[:, :, None] * weights
+            means.append(_curve(part, self.resolution, latent, weights, queries))
+            evidences.append(_log_sum(log_mass))
         prior = xs.new_tensor([weight for weight, _ in self.components]).log()
         probability = (prior + torch.cat(evidences, dim=1)).softmax(1)
         return (probability[:, :, None] * torch.stack(means, dim=1)).sum(1), probability
@@ -193,6 +191,17 @@ def _log_sum(log_mass: Tensor) -> Tensor:
     return peak + (log_mass - peak).exp().sum(1, keepdim=True).log()
 
 
+def _curve(
+    part: Part, resolution: Resolution, latent: Tensor, weights: Tensor, queries: Tensor
+) -> Float[Tensor, "1 queries"]:
+    """Sum weights times features over nodes, at the queries."""
+    if isinstance(part.basic, Sinusoid):  # of which the page draws most, and they can be pooled
+        return _wave(part.basic, resolution, latent[:, :, 0], weights, queries[0, :, 0])
+    features = features_of((part,), queries, latent)
+    terms = [(w[:, :, None] * f).sum(1) for w, f in zip(weights.unbind(-1), features, strict=True)]
+    return torch.stack(terms).sum(0)
+
+
 def _wave(
     band: Sinusoid,
     resolution: Resolution,
@@ -202,7 +211,7 @@ def _wave(
     order: int = 4,
 ) -> Float[Tensor, "rows queries"]:
     """Sum a sin(v x) + b cos(v x) over nodes v, each by its Taylor series about the centre of its equal cell."""
-    count = n_cells(band, resolution, 1)
+    count = n_cells(band.latent, resolution, 1)
     width = (band.high - band.low) / count
     middle = centres([band.low], [width], [count], x)[0]  # (C, 1)
     cell = ((frequency - band.low) / width).long().clamp(0, count - 1)

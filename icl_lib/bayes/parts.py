@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
-from math import comb, prod
+from functools import cached_property
+from math import prod
 
 import torch
 from torch import Tensor
 
-from icl_lib.baselines import arc_cosine_kernel
-from icl_lib.samplers import (
-    ConvexCombination,
-    DenseLinear,
-    FunctionClass,
-    Mixture,
-    ReluNetwork,
-    Sinusoid,
-    SparseLinear,
-)
+from icl_lib.latents import Finite, Grid, Interval, Support
+from icl_lib.samplers import FunctionClass, feature_count
 
 MAX_SUPPORTS = 50_000
-"""The most supports summed one by one; a combination of two SparseLinear(20, 2) has 36,100."""
-
+"""The most values of a latent summed one by one; a combination of two SparseLinear(20, 2) has 36,100."""
 
 _FEW = 4
-"""A dense function of more features than this enters by its covariance, not by its features."""
+"""A class without a latent that has more features than this enters by its covariance, not by its features."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +26,25 @@ class Part:
     basic: FunctionClass
     scale: float | Tensor = 1.0
 
+    @cached_property
+    def n_features(self) -> int | None:
+        """How many features there are; None if the class has no such form."""
+        return feature_count(self.basic)
+
     @property
     def by_covariance(self) -> bool:
-        """Whether it enters by its covariance: it has many features, or infinitely many."""
-        dense = isinstance(self.basic, DenseLinear) and self.basic.dim > _FEW
-        return dense or isinstance(self.basic, ReluNetwork)
+        """Whether it enters by its covariance: it has many features and no latent, or infinitely many."""
+        return self.n_features is None or (self.basic.latent is None and self.n_features > _FEW)
+
+    @property
+    def interval(self) -> Interval | None:
+        """The interval of the latent, if it has one."""
+        return self.basic.latent if isinstance(self.basic.latent, Interval) else None
+
+    @property
+    def finite(self) -> Finite | None:
+        """The latent whose values can be summed, if it has one."""
+        return self.basic.latent if isinstance(self.basic.latent, (Support, Grid)) else None
 
 
 Parts = tuple[Part, ...]
@@ -48,34 +53,29 @@ Parts = tuple[Part, ...]
 def expand(function_class: FunctionClass) -> list[tuple[float, Parts]]:
     """Write a class as regressions with their prior probabilities.
 
-    A mixture unfolds into its components, a combination adds every part of one class to every part
-    of the other. What has probability or weight zero is left out.
+    Raises:
+        ValueError: a part that says neither its features nor its covariance; or one whose latent can be summed beside
+            one whose latent must be integrated over.
     """
-    match function_class:
-        case Mixture(classes=classes, weights=weights):
-            return [
-                (weight * probability, parts)
-                for weight, component in zip(weights, classes, strict=True)
-                for probability, parts in expand(component)
-                if weight > 0
-            ]
-        case ConvexCombination(first=first, second=second, weight=weight):
-            return [
-                (p * q, _times(weight, parts) + _times(1 - weight, others))
-                for p, parts in expand(first)
-                for q, others in expand(second)
-            ]
-        case SparseLinear(dim=dim, nnz=nnz) if nnz == dim:
-            return [(1.0, (Part(DenseLinear(dim)),))]
-        case DenseLinear() | SparseLinear() | Sinusoid() | ReluNetwork():
-            return [(1.0, (Part(function_class),))]
-    raise ValueError(
-        f"no posterior is known here for a {type(function_class).__name__}, got {function_class!r}"
-    )
-
-
-def _times(weight: float, parts: Parts) -> Parts:
-    return tuple(Part(part.basic, weight * part.scale) for part in parts) if weight > 0 else ()
+    regressions = [
+        (probability, tuple(Part(basic, scale) for scale, basic in terms))
+        for probability, terms in function_class.unfold()
+    ]
+    for _, parts in regressions:
+        for part in parts:
+            point = torch.ones(1, 1, part.basic.dim, dtype=torch.float64)
+            if part.n_features is None and part.basic.covariance(point, point) is None:
+                raise ValueError(
+                    f"no posterior is known here for a {type(part.basic).__name__}, which says neither its features "
+                    f"nor its covariance, got {function_class!r}"
+                )
+        few = [part for part in parts if not part.by_covariance]
+        if any(part.interval for part in few) and any(part.finite for part in few):
+            raise ValueError(
+                "a sum of a class with an interval and one with a support or a grid has no posterior here, "
+                f"got {function_class!r}"
+            )
+    return regressions
 
 
 def features_of(parts: Parts, xs: Tensor, latent: Tensor) -> list[Tensor]:
@@ -84,8 +84,7 @@ def features_of(parts: Parts, xs: Tensor, latent: Tensor) -> list[Tensor]:
     Args:
         parts: none that enters by its covariance.
         xs: inputs, (B, n, d).
-        latent: (B or 1, N, D): for each node, in the order of the parts, the coordinates of a
-            support or a frequency.
+        latent: (B or 1, N, D): for each node the values of the latents, in the order of the parts.
 
     Returns:
         One (B, N or 1, n) for each feature.
@@ -93,43 +92,35 @@ def features_of(parts: Parts, xs: Tensor, latent: Tensor) -> list[Tensor]:
     features: list[Tensor] = []
     at = 0
     for part in parts:
-        match part.basic:
-            case DenseLinear(dim=dim):
-                basic = [xs[:, None, :, c] / dim**0.5 for c in range(dim)]
-            case SparseLinear(nnz=nnz):
-                support = latent[0, :, at : at + nnz]  # the same for every prompt
-                basic = [xs[:, :, support[:, c]].mT / nnz**0.5 for c in range(nnz)]
-                at += nnz
-            case Sinusoid():
-                angle = latent[:, :, at, None] * xs[:, None, :, 0]
-                basic = [angle.sin(), angle.cos()]
-                at += 1
+        size = 0 if part.basic.latent is None else part.basic.latent.size
+        basic = part.basic.features(xs[:, None], latent[:, :, None, at : at + size]) or []
+        at += size
         unscaled = isinstance(part.scale, float) and part.scale == 1.0
         features += basic if unscaled else [part.scale * feature for feature in basic]
     return features
 
 
-def supports_of(parts: Parts, device: torch.device) -> Tensor:
-    """List every choice of supports for the sparse parts, (1, N, sum of nnz); N = 1 if none."""
-    sparse = [part.basic for part in parts if isinstance(part.basic, SparseLinear)]
-    count = prod(comb(basic.dim, basic.nnz) for basic in sparse)
+def values_of(parts: Parts, like: Tensor) -> Tensor:
+    """List every combination of values of the latents that can be summed, (1, N, D); N = 1 if there are none."""
+    latents = [part.finite for part in parts if part.finite]
+    count = prod(latent.count for latent in latents)
     if count > MAX_SUPPORTS:
         raise ValueError(
             f"at most {MAX_SUPPORTS:,} supports can be summed one by one, got {count:,} "
-            f"from {' and '.join(map(repr, sparse))}"
+            f"from {' and '.join(repr(part.basic) for part in parts if part.finite)}"
         )
-    chosen = torch.zeros(1, 0, dtype=torch.int64)
-    for basic in sparse:
-        each = torch.tensor(list(combinations(range(basic.dim), basic.nnz)))
+    chosen = torch.zeros(1, 0, dtype=torch.float64)
+    for latent in latents:
+        each = latent.values().double()
         chosen = torch.cat([chosen.repeat_interleave(len(each), 0), each.repeat(len(chosen), 1)], 1)
-    return chosen[None].to(device)
+    return chosen[None].to(like.device)
 
 
 def covariance_of(parts: Parts, xs: Tensor, zs: Tensor) -> Tensor:
     """Prior covariance of the sum of `parts` between xs (B, n, d) and zs (B, m, d): (B, n, m)."""
-    linear = xs @ zs.mT / xs.shape[-1]
-    total = torch.zeros_like(linear)
+    total = torch.zeros_like(xs @ zs.mT)
     for part in parts:
-        relu = isinstance(part.basic, ReluNetwork)
-        total = total + part.scale**2 * (arc_cosine_kernel(xs, zs) if relu else linear)
+        covariance = part.basic.covariance(xs, zs)
+        assert covariance is not None  # else `expand` has refused it
+        total = total + part.scale**2 * covariance
     return total

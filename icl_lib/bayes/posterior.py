@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import comb, log, pi, prod
+from math import log, pi, prod
 
 import torch
 from jaxtyping import Float
@@ -12,9 +12,9 @@ from torch import Tensor
 
 from icl_lib._validate import check_positive, check_prompts, check_queries
 from icl_lib.bayes.bands import FINE, Resolution, n_cells, zoom
-from icl_lib.bayes.parts import Parts, covariance_of, expand, features_of, supports_of
+from icl_lib.bayes.parts import Parts, covariance_of, expand, features_of, values_of
 from icl_lib.bayes.regression import JITTER, Noise, regress
-from icl_lib.samplers import FunctionClass, Mixture, Sinusoid, SparseLinear
+from icl_lib.samplers import FunctionClass
 
 _CHUNK = 6_000_000
 """Prompts are taken together while the largest tensor has fewer numbers than this (48 MB)."""
@@ -62,7 +62,7 @@ def posterior_predictive(
     """
     check(function_class, xs, ys, jitter)
     means = [ys.new_empty(len(ys), 0)]
-    probabilities = [ys.new_empty(len(ys), 0, len(components_of(function_class)))]
+    probabilities = [ys.new_empty(len(ys), 0, len(function_class.components()))]
     for i in range(xs.shape[1]):
         before, here = slice(0, i), slice(i, i + 1)
         mean, probability = _in_chunks(
@@ -134,13 +134,6 @@ def check(function_class: FunctionClass, xs: Tensor, ys: Tensor, jitter: float) 
     check_positive("jitter", jitter)
 
 
-def components_of(function_class: FunctionClass) -> list[tuple[float, FunctionClass]]:
-    """A class's components with their weights; of one that is no mixture, itself."""
-    if isinstance(function_class, Mixture):
-        return list(zip(function_class.weights, function_class.classes, strict=True))
-    return [(1.0, function_class)]
-
-
 def _in_chunks(
     function_class: FunctionClass,
     xs: Tensor,
@@ -150,7 +143,7 @@ def _in_chunks(
     resolution: Resolution,
 ) -> tuple[Tensor, Tensor]:
     """Posterior mean (B, Q) and component probability (B, K), as many prompts at a time as fit."""
-    components = components_of(function_class)
+    components = function_class.components()
     regressions = [
         (k, weight * probability, parts)
         for k, (weight, component) in enumerate(components)
@@ -177,13 +170,13 @@ def _in_chunks(
 
 def _size(parts: Parts, resolution: Resolution) -> int:
     """Numbers that one example takes in one prompt: nodes times (features and the value)."""
-    bands = [part.basic for part in parts if isinstance(part.basic, Sinusoid)]
-    sparse = [part.basic for part in parts if isinstance(part.basic, SparseLinear)]
-    nodes = prod(comb(basic.dim, basic.nnz) for basic in sparse)
+    few = [part for part in parts if not part.by_covariance]
+    nodes = prod(part.finite.count for part in few if part.finite)
+    bands = [part.interval for part in few if part.interval]
     if bands:
         leaves = resolution.levels * resolution.keep * resolution.split ** len(bands)
         nodes *= prod(n_cells(band, resolution, len(bands)) for band in bands) + leaves
-    return nodes * (2 + sum(basic.nnz for basic in sparse) + 2 * len(bands))
+    return nodes * (2 + sum(part.n_features or 0 for part in few))
 
 
 def _blend(
@@ -227,10 +220,10 @@ def predict_one(
     n = xs.shape[1]
     noise = Noise(jitter, covariance_of(many, xs, xs) if many else None)
     targets = noise.whiten(ys[:, None])
-    if any(isinstance(part.basic, Sinusoid) for part in few):
+    if any(part.interval for part in few):
         latent, weights, log_mass = zoom(few, xs, targets, noise, resolution)
     else:
-        latent = supports_of(few, xs.device)
+        latent = values_of(few, xs)
         weights, log_evidence = regress(features_of(few, xs, latent), targets, noise)
         log_mass = log_evidence - log(latent.shape[1])
     weighted = log_mass.softmax(1)[:, :, None] * weights  # (B, N, F)
