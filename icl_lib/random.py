@@ -12,7 +12,7 @@ where a stream is one quantity of one function class: the inputs, a weight vecto
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -61,12 +61,16 @@ def philox(
 class Draws:
     """The random numbers that belong to one batch of prompts and one node of a tree of function classes.
 
+    A node gives its numbers once. Asked again it would give the same, and two quantities that were meant to be
+    independent would be equal: that is refused.
+
     Args:
         seed: the key, in [0, 2**64).
         step: the training step or batch number, in [0, 2**32).
         batch_size: number of prompts.
         device: where the numbers are made.
         stream: address of the node; `child` makes new ones.
+        spent: the addresses of this tree whose numbers have been given.
     """
 
     seed: int
@@ -74,6 +78,7 @@ class Draws:
     batch_size: int
     device: torch.device | str = "cpu"
     stream: int = 0
+    spent: set[int] = field(default_factory=set, repr=False, compare=False)
 
     def child(self, index: int) -> Draws:
         """The numbers of the node's child `index`, independent of the node's own and of its siblings'."""
@@ -85,6 +90,12 @@ class Draws:
         return replace(self, stream=stream)
 
     def _words(self, count: int) -> Int[Tensor, "batch count"]:
+        if self.stream in self.spent:
+            raise ValueError(
+                "these random numbers have been drawn before, and would come out the same: draw all at once, as in "
+                "a, b = draws.normal(2).unbind(-1), or take draws.child(0), draws.child(1), ... for each quantity"
+            )
+        self.spent.add(self.stream)
         blocks = torch.arange(-(-count // 4), device=self.device)[None, :]
         prompts = torch.arange(self.batch_size, device=self.device)[:, None]
         stream = torch.full_like(prompts, self.stream)

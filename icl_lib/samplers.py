@@ -64,6 +64,23 @@ class FunctionClass(ABC):
     linear: ClassVar[bool] = False
     """Whether every function is w . x for some w, its coefficients."""
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Refuse a class that could not be described, or that has no dimension.
+
+        Raises:
+            ValueError: a class that is no frozen dataclass, or has no `dim`.
+        """
+        decorated = cls.__dict__.get("__dataclass_params__")
+        if decorated is None or not decorated.frozen:
+            raise ValueError(
+                f"a function class is a frozen dataclass: write @dataclass(frozen=True) above class {cls.__name__}"
+            )
+        if not hasattr(cls, "dim") and "dim" not in cls.__dict__["__dataclass_fields__"]:
+            raise ValueError(
+                f"a function class says the dimension of its inputs: write dim = 1 (or a field dim) in {cls.__name__}"
+            )
+        return super().__new__(cls)
+
     @property
     @abstractmethod
     def second_moment(self) -> float:
@@ -166,23 +183,16 @@ def _check_class(name: str, value: object) -> None:
         raise ValueError(f"{name} must be a function class such as DenseLinear(20), got {value!r}")
 
 
-class _Basic(FunctionClass):
-    """A class of unit second moment that is no mixture."""
-
-    @property
-    def second_moment(self) -> float:
-        return 1.0
-
-
 @dataclass(frozen=True)
-class DenseLinear(_Basic):
+class DenseLinear(FunctionClass):
     """f(x) = w . x with w ~ N(0, I / dim). In one dimension: the lines through the origin.
 
     Raises:
         ValueError: `dim` is not a positive integer.
     """
 
-    linear: ClassVar[bool] = True
+    second_moment = 1.0
+    linear = True
     dim: int
 
     def __post_init__(self) -> None:
@@ -203,14 +213,15 @@ class DenseLinear(_Basic):
 
 
 @dataclass(frozen=True)
-class SparseLinear(_Basic):
+class SparseLinear(FunctionClass):
     """f(x) = w . x with `nnz` coordinates of w, chosen uniformly, drawn from N(0, 1 / nnz), the others zero.
 
     Raises:
         ValueError: `dim` or `nnz` is not a positive integer, or nnz > dim.
     """
 
-    linear: ClassVar[bool] = True
+    second_moment = 1.0
+    linear = True
     dim: int
     nnz: int
 
@@ -245,7 +256,7 @@ class SparseLinear(_Basic):
 
 
 @dataclass(frozen=True)
-class ReluNetwork(_Basic):
+class ReluNetwork(FunctionClass):
     """f(x) = dim^-1/2 sum_j a_j relu(w_j . x), w_j ~ N(0, I), a_j ~ N(0, 2 / width), j = 1..width.
 
     Two-layer networks as in Garg et al. (arXiv 2208.01066), scaled to unit second moment.
@@ -254,6 +265,7 @@ class ReluNetwork(_Basic):
         ValueError: `dim` or `width` is not a positive integer.
     """
 
+    second_moment = 1.0
     dim: int
     width: int = 100
 
@@ -276,7 +288,7 @@ class ReluNetwork(_Basic):
 
 
 @dataclass(frozen=True)
-class Sinusoid(_Basic):
+class Sinusoid(FunctionClass):
     """f(x) = a sin(w x) + b cos(w x), a, b ~ N(0, 1), frequency w ~ U(low, high) in radians per unit of x; x scalar.
 
     Amplitude is thus Rayleigh, phase uniform: chosen because the posterior given the frequency is then Gaussian.
@@ -285,6 +297,7 @@ class Sinusoid(_Basic):
         ValueError: not 0 < low < high, or one of them not finite.
     """
 
+    second_moment = 1.0
     low: float = 1.0
     high: float = 5.0
 
@@ -432,13 +445,22 @@ class ConvexCombination(FunctionClass):
 
 
 def describe(value: Any) -> Any:
-    """A function class, or a dataclass that holds some, as plain values: dictionaries with a name, and lists."""
+    """A function class, or a dataclass that holds some, as plain values: dictionaries with a name, and lists.
+
+    Raises:
+        ValueError: a value in it that is neither a number nor a string nor None, nor a tuple or a dataclass of such.
+    """
     if is_dataclass(value) and not isinstance(value, type):
         return {"class": type(value).__name__} | {
             f.name: describe(getattr(value, f.name)) for f in fields(value)
         }
     if isinstance(value, tuple):
         return [describe(item) for item in value]
+    if value is not None and not isinstance(value, (bool, int, float, str)):
+        raise ValueError(
+            "what a card is to hold must be numbers, strings, None, and tuples and dataclasses of them, "
+            f"got {value!r}"
+        )
     return value
 
 
@@ -535,4 +557,10 @@ def sample_prompts(
     draws = Draws(seed=seed, step=step, batch_size=batch_size, device=device)
     xs = (shift + scale * draws.child(0).normal(n_examples, function_class.dim)).float()
     functions, component = function_class.sample_functions(draws.child(1))
-    return Prompts(xs, functions(xs).float(), component)
+    ys = functions(xs)
+    if ys.shape != xs.shape[:2]:
+        raise ValueError(
+            f"the functions of {function_class!r} must map {tuple(xs.shape)} to {tuple(xs.shape[:2])}, "
+            f"got {tuple(ys.shape)}"
+        )
+    return Prompts(xs, ys.float(), component)

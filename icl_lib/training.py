@@ -206,6 +206,7 @@ class Setting:
             )
         if self.parent is not None and not isinstance(self.parent, Parent):
             raise ValueError(f"parent must be a Parent or None, got {self.parent!r}")
+        describe(self)  # refuses what a checkpoint could not hold, before there is anything to lose
 
     def _check_points(self) -> None:
         """Refuse prompts that do not determine their function.

@@ -1,6 +1,7 @@
 """Moments of every class, purity of the draws, and what is refused."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -11,14 +12,17 @@ from hypothesis import strategies as st
 from icl_lib import (
     ConvexCombination,
     DenseLinear,
+    FunctionClass,
     Mixture,
     ReluNetwork,
     Sinusoid,
     SparseLinear,
+    TransformerConfig,
     sample_prompts,
 )
 from icl_lib.random import SEEDS, Draws, philox
 from icl_lib.samplers import describe, training_seed
+from icl_lib.training import Setting
 
 LINE_AND_SINE = Mixture((DenseLinear(1), Sinusoid(1, 5)), (0.3, 0.7))
 CLASSES = [
@@ -211,3 +215,108 @@ def test_a_class_describes_itself_in_plain_values():
 def test_bad_input_is_refused_with_what_was_given(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# --- Classes of one's own -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Parabola(FunctionClass):
+    """f(x) = w x^2 with w ~ N(0, 1 / 3)."""
+
+    dim = 1
+    second_moment = 1.0
+
+    def features(self, xs, latent):
+        return [xs[..., 0] ** 2 / 3**0.5]
+
+
+@dataclass(frozen=True)
+class Quadratic(Parabola):
+    """f(x) = a x^2 + b x, drawn as one would at first."""
+
+    def functions(self, draws):
+        a, b = draws.normal(1), draws.normal(1)
+        return lambda xs: a * xs[..., 0].double() ** 2 + b * xs[..., 0].double()
+
+
+def test_a_class_that_says_its_features_can_be_drawn_mixed_and_combined():
+    for function_class in (Parabola(), Mixture((DenseLinear(1), Parabola()), (0.5, 0.5))):
+        xs, ys, component = sample_prompts(function_class, 20_000, 2, seed=3)
+        square = ys.double().square().mean(1)
+        assert abs(square.mean() - function_class.second_moment) < 4 * square.std() / math.sqrt(
+            20_000
+        )
+        drawn = component == len(function_class.components()) - 1
+        ratio = (ys / xs[..., 0] ** 2)[drawn]
+        torch.testing.assert_close(ratio[:, 0], ratio[:, 1], rtol=1e-4, atol=0)
+    assert describe(Parabola()) == {"class": "Parabola"}
+    assert Parabola().at_dim(1) == Parabola()
+    with pytest.raises(ValueError, match="a class in 1 dimensions only, got 2"):
+        Parabola().at_dim(2)
+
+
+def test_the_same_numbers_are_not_given_twice():
+    with pytest.raises(ValueError, match="these random numbers have been drawn before"):
+        sample_prompts(Quadratic(), 4, 3, seed=0)
+    draws = Draws(seed=0, step=0, batch_size=2)
+    draws.child(0).normal(1)
+    for again in (lambda: draws.child(0).normal(3), lambda: draws.child(0).uniform(1)):
+        with pytest.raises(ValueError, match="drawn before"):
+            again()
+    assert not (draws.normal(3) == draws.child(1).normal(3)).any()
+    # Another tree of the same seed has the same numbers: they are a function of their address.
+    assert torch.equal(
+        Draws(seed=0, step=0, batch_size=2).normal(3), Draws(seed=0, step=0, batch_size=2).normal(3)
+    )
+
+
+def test_a_class_that_could_not_be_kept_or_drawn_is_refused_at_once():
+    class Bare(Parabola):
+        pass
+
+    with pytest.raises(ValueError, match=r"write @dataclass\(frozen=True\) above class Bare"):
+        Bare()
+
+    @dataclass
+    class Thawed(FunctionClass):
+        dim = 1
+        second_moment = 1.0
+
+    with pytest.raises(ValueError, match="above class Thawed"):
+        Thawed()
+
+    @dataclass(frozen=True)
+    class Flat(FunctionClass):
+        second_moment = 1.0
+
+    with pytest.raises(ValueError, match=r"write dim = 1 .* in Flat"):
+        Flat()
+
+    @dataclass(frozen=True)
+    class Silent(FunctionClass):
+        dim = 1
+        second_moment = 1.0
+
+    with pytest.raises(ValueError, match="Silent needs features, or functions of its own"):
+        sample_prompts(Silent(), 2, 3, seed=0)
+
+    @dataclass(frozen=True)
+    class Tall(Silent):
+        def functions(self, draws):
+            return lambda xs: xs**2
+
+    with pytest.raises(ValueError, match=r"must map \(2, 3, 1\) to \(2, 3\), got \(2, 3, 1\)"):
+        sample_prompts(Tall(), 2, 3, seed=0)
+
+
+def test_what_no_card_could_hold_is_refused():
+    @dataclass(frozen=True)
+    class Centred(Parabola):
+        centre: object = None
+
+    assert describe(Centred(0.5)) == {"class": "Centred", "centre": 0.5}
+    setting = {"model": TransformerConfig.tiny(1, 5), "steps": 2}
+    with pytest.raises(ValueError, match="what a card is to hold must be numbers"):
+        Setting(Centred(torch.ones(1)), **setting)
+    Setting(Centred(0.5), **setting)
