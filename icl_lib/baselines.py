@@ -23,6 +23,15 @@ from icl_lib._validate import (
     check_queries,
 )
 from icl_lib.kernels import arc_cosine_kernel
+from icl_lib.samplers import (
+    ConvexCombination,
+    DenseLinear,
+    FunctionClass,
+    Mixture,
+    ReluNetwork,
+    Sinusoid,
+    SparseLinear,
+)
 
 # Beyond this condition number a recursive update loses more than about six of float64's sixteen digits, and rank
 # becomes a matter of rounding: such prefixes are solved by their singular value decomposition instead.
@@ -374,17 +383,129 @@ def gaussian_process(
     check_prompts(xs, ys)
     check_positive("noise_variance", noise_variance)
     inputs, labels = xs.double(), ys.double()
-    kernel = arc_cosine_kernel(inputs, inputs)
+    factor, standardised = _whitened(arc_cosine_kernel(inputs, inputs), labels, noise_variance)
+    return (factor.tril(-1) @ standardised)[:, :, 0].to(ys.dtype)
+
+
+def _whitened(
+    kernel: Float[Tensor, "batch examples examples"],
+    labels: Float[Tensor, "batch examples"],
+    noise_variance: float,
+) -> tuple[Float[Tensor, "batch examples examples"], Float[Tensor, "batch examples 1"]]:
+    """L with L Lᵀ = kernel + noise_variance I, and z with L z = labels."""
     largest = float(kernel.max()) if kernel.numel() else 0.0
-    kernel.diagonal(dim1=1, dim2=2).add_(noise_variance)
-    factor, failed = torch.linalg.cholesky_ex(kernel)
+    factor, failed = torch.linalg.cholesky_ex(
+        kernel + noise_variance * torch.eye(kernel.shape[-1]).to(kernel)
+    )
     if failed.any():
         raise ValueError(
             f"noise_variance {noise_variance} is lost to rounding beside a kernel as large as {largest:.3g}; "
             "give a larger noise_variance or smaller xs"
         )
-    standardised = torch.linalg.solve_triangular(factor, labels[:, :, None], upper=False)
+    return factor, torch.linalg.solve_triangular(factor, labels[:, :, None], upper=False)
+
+
+@torch.no_grad()
+def best_linear(
+    xs: Float[Tensor, "batch examples dim"],
+    ys: Float[Tensor, "batch examples"],
+    function_class: FunctionClass,
+    noise_variance: float = 1e-6,
+) -> Float[Tensor, "batch examples"]:
+    """The linear predictor of least mean squared error: it knows the class's `covariance`, and nothing else of it.
+
+    The prediction is a weighted sum of the values seen, with weights that depend on the inputs alone. No such predictor
+    has a smaller mean squared error over functions of this class, whatever their distribution beyond mean zero and this
+    covariance. It is also what Gaussian-process regression with this covariance predicts.
+
+    Args:
+        xs: inputs (B, n, d).
+        ys: values (B, n).
+        function_class: whose covariance; any mixture or combination of the shipped classes.
+        noise_variance: keeps the kernel matrix invertible; the default is the square of `bayes.JITTER`.
+
+    Raises:
+        ValueError: prompts that `check_prompts` refuses or of another dimension than the class; a class whose
+            covariance is not known; a noise_variance that is not positive and finite, or is lost to rounding.
+    """
+    check_prompts(xs, ys)
+    check_positive("noise_variance", noise_variance)
+    inputs, labels = xs.double(), ys.double()
+    kernel = covariance(function_class, inputs, inputs)
+    factor, standardised = _whitened(kernel, labels, noise_variance)
     return (factor.tril(-1) @ standardised)[:, :, 0].to(ys.dtype)
+
+
+@torch.no_grad()
+def best_linear_curve(
+    xs: Float[Tensor, "batch examples dim"],
+    ys: Float[Tensor, "batch examples"],
+    queries: Float[Tensor, "batch queries dim"],
+    function_class: FunctionClass,
+    noise_variance: float = 1e-6,
+) -> Float[Tensor, "batch queries"]:
+    """`best_linear` at many queries, given all n examples: (B, n, d), (B, n), (B, Q, d) -> (B, Q).
+
+    Raises:
+        ValueError: as for `best_linear`, or queries that do not fit the prompts.
+    """
+    check_prompts(xs, ys)
+    check_queries(xs, queries)
+    check_positive("noise_variance", noise_variance)
+    inputs, labels, points = xs.double(), ys.double(), queries.double()
+    kernel = covariance(function_class, inputs, inputs)
+    factor, standardised = _whitened(kernel, labels, noise_variance)
+    known = torch.linalg.solve_triangular(
+        factor, covariance(function_class, inputs, points), upper=False
+    )
+    return (known.mT @ standardised)[:, :, 0].to(ys.dtype)
+
+
+def covariance(
+    function_class: FunctionClass,
+    first: Float[Tensor, "batch rows dim"],
+    second: Float[Tensor, "batch columns dim"],
+) -> Float[Tensor, "batch rows columns"]:
+    """E f(x) f(x') over the functions of a class, exactly, for x in `first` and x' in `second`.
+
+    Dense and sparse linear functions: x·x' / d. ReLU networks: `arc_cosine_kernel`. Sines of frequency v, uniform from
+    low to high: E cos v(x − x') = cos(m t) sin(h t) / (h t), with t = x − x', m the middle of the band and h half its
+    width. A mixture: Σ_k p_k k_k. A combination of two independent functions of mean zero: a² k_1 + (1 − a)² k_2.
+
+    Raises:
+        ValueError: a class whose covariance is not known here; inputs of another dimension.
+    """
+    if not isinstance(function_class, FunctionClass):
+        raise ValueError(
+            f"function_class must be a function class such as DenseLinear(20), got {function_class!r}"
+        )
+    if not first.shape[-1] == second.shape[-1] == function_class.dim:
+        raise ValueError(
+            f"{function_class!r} takes inputs of dimension {function_class.dim}, "
+            f"got {first.shape[-1]} and {second.shape[-1]}"
+        )
+    match function_class:
+        case DenseLinear(dim=dim) | SparseLinear(dim=dim):
+            return first @ second.mT / dim
+        case ReluNetwork():
+            return arc_cosine_kernel(first, second)
+        case Sinusoid(low=low, high=high):
+            apart = first - second.mT
+            middle, half = (high + low) / 2, (high - low) / 2
+            return (middle * apart).cos() * torch.sinc(half / math.pi * apart)
+        case Mixture(classes=classes, weights=weights):
+            parts = [
+                weight * covariance(part, first, second)
+                for part, weight in zip(classes, weights, strict=True)
+            ]
+            return torch.stack(parts).sum(0)
+        case ConvexCombination(first=one, second=other, weight=weight):
+            return weight**2 * covariance(one, first, second) + (1 - weight) ** 2 * covariance(
+                other, first, second
+            )
+    raise ValueError(
+        f"no covariance is known here for a {type(function_class).__name__}, got {function_class!r}"
+    )
 
 
 def _recursive_predictions(

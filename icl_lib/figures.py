@@ -43,6 +43,7 @@ LOOKS = {
     "transformer": Look("--icl-transformer", "#0072b2"),
     "Bayes": Look("--icl-bayes", "#e69f00", (0, (5, 2))),
     "classical": Look("--icl-classical", "#009e73", (0, (1, 1.5))),
+    "best linear": Look("--icl-classical", "#009e73", (0, (6, 1.5, 1, 1.5, 1, 1.5))),
     "oracle": Look("--icl-oracle", "#cc79a7", (0, (6, 2, 1.2, 2))),
     "line": Look("--icl-line", "#d55e00", (0, (3, 1.5))),
     "sine": Look("--icl-sine", "#56b4e9", (0, (8, 2))),

@@ -11,7 +11,22 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Lasso, Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
-from icl_lib import baselines
+from icl_lib import baselines, bayes
+from icl_lib.random import Draws
+from icl_lib.samplers import (
+    ConvexCombination,
+    DenseLinear,
+    Mixture,
+    ReluNetwork,
+    Sinusoid,
+    SparseLinear,
+    sample_prompts,
+)
+
+def _dense_and_networks(xs):
+    dim = max(1, xs.shape[-1])
+    return Mixture((DenseLinear(dim), ReluNetwork(dim)), (0.5, 0.5))
+
 
 PREDICTORS = {
     "least_squares": baselines.least_squares,
@@ -19,6 +34,7 @@ PREDICTORS = {
     "lasso": lambda xs, ys: baselines.lasso(xs, ys, 0.05, 1e-10),
     "nearest_neighbours": lambda xs, ys: baselines.nearest_neighbours(xs, ys, 3),
     "gaussian_process": lambda xs, ys: baselines.gaussian_process(xs, ys, 1e-3),
+    "best_linear": lambda xs, ys: baselines.best_linear(xs, ys, _dense_and_networks(xs), 1e-3),
 }
 every_predictor = pytest.mark.parametrize("predict", PREDICTORS.values(), ids=PREDICTORS.keys())
 
@@ -454,3 +470,100 @@ def test_the_gaussian_process_beats_least_squares_on_relu_networks():
     ours = (baselines.gaussian_process(xs, ys) - ys)[:, 40:].square().mean()
     linear = (baselines.least_squares(xs, ys) - ys)[:, 40:].square().mean()
     assert ours < 0.2 * linear
+
+
+# The best linear predictor.
+
+HALVES = (0.5, 0.5)
+COVARIANCES = {
+    "dense": DenseLinear(3),
+    "sparse": SparseLinear(3, 2),
+    "network": ReluNetwork(3),
+    "sines": Sinusoid(1.0, 5.0),
+    "narrow band": Sinusoid(2.0, 2.001),
+    "mixture": Mixture((DenseLinear(1), Sinusoid(1.0, 5.0)), (0.3, 0.7)),
+    "combination": ConvexCombination(DenseLinear(1), Sinusoid(0.5, 2.0), 0.3),
+    "nested": ConvexCombination(
+        Mixture((DenseLinear(3), ReluNetwork(3)), HALVES), SparseLinear(3, 1), 0.6
+    ),
+}
+
+
+@pytest.mark.parametrize("function_class", COVARIANCES.values(), ids=COVARIANCES.keys())
+def test_the_covariance_is_that_of_the_functions_drawn(function_class):
+    # The same inputs for every function: those of the first prompt.
+    count = 40_000
+    xs = sample_prompts(function_class, 1, 6, seed=5).xs.double()
+    functions, _ = function_class.sample_functions(Draws(seed=3, step=0, batch_size=count))
+    values = functions(xs.expand(count, -1, -1))
+    products = values[:, :, None] * values[:, None, :]
+    error = products.std(0) / count**0.5
+    found = baselines.covariance(function_class, xs, xs)[0]
+    assert ((products.mean(0) - found).abs() < 5 * error).all()
+
+
+def test_the_mean_square_of_a_class_is_its_variance_at_random_inputs():
+    xs = draw(1, 200_000, 1)
+    for function_class in (COVARIANCES["mixture"], COVARIANCES["combination"]):
+        variance = torch.stack(
+            [baselines.covariance(function_class, x, x)[0, 0, 0] for x in xs[:, :2000].split(1, 1)]
+        )
+        error = variance.std() / len(variance) ** 0.5
+        assert abs(variance.mean() - function_class.second_moment) < 5 * error + 1e-9
+
+
+def test_of_a_gaussian_class_the_best_linear_predictor_is_exact_bayes():
+    function_class = DenseLinear(4)
+    xs, ys, _ = sample_prompts(function_class, 8, 9, seed=1)
+    expected = bayes.predictor(function_class, jitter=1e-3)(xs.double(), ys.double())
+    found = baselines.best_linear(xs.double(), ys.double(), function_class, 1e-6)
+    assert_near(found, expected, 1e-6)
+
+
+def test_the_best_linear_predictor_is_the_gaussian_process_of_scikit_learn():
+    function_class = COVARIANCES["mixture"]
+    xs, ys, _ = sample_prompts(function_class, 5, 12, seed=2)
+    xs, ys = xs.double(), ys.double()
+
+    def fit_predict(x, y, query):
+        inputs, point = torch.from_numpy(x)[None], torch.from_numpy(query)[None, None]
+        kernel = baselines.covariance(function_class, inputs, inputs)[0].numpy()
+        known = baselines.covariance(function_class, inputs, point)[0, :, 0].numpy()
+        return known @ np.linalg.solve(kernel + 1e-4 * np.eye(len(y)), y)
+
+    expected = one_at_a_time(xs, ys, fit_predict)
+    assert_near(baselines.best_linear(xs, ys, function_class, 1e-4), expected, 1e-9)
+
+
+def test_no_linear_predictor_errs_less_on_the_class_whose_covariance_it_has():
+    prior = COVARIANCES["mixture"]
+    xs, ys, _ = sample_prompts(prior, 4000, 9, seed=3)
+    own = baselines.best_linear(xs, ys, prior)[:, -1] - ys[:, -1]
+    for other in (DenseLinear(1), Sinusoid(1.0, 5.0), Sinusoid(1.0, 3.0), COVARIANCES["combination"]):
+        theirs = baselines.best_linear(xs, ys, other)[:, -1] - ys[:, -1]
+        assert own.square().mean() < theirs.square().mean()
+
+
+def test_its_curve_is_its_predictions_at_many_queries():
+    prior = COVARIANCES["mixture"]
+    xs, ys, _ = sample_prompts(prior, 3, 11, seed=4)
+    for n in (0, 1, 10):
+        here = xs[:, : n + 1], ys[:, : n + 1]
+        curve = baselines.best_linear_curve(xs[:, :n], ys[:, :n], xs[:, n : n + 1], prior)
+        torch.testing.assert_close(curve[:, 0], baselines.best_linear(*here, prior)[:, n])
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_class_without_a_covariance_is_refused():
+    xs, ys = draw(1, 3, 2), draw(1, 3)
+
+    class Own(DenseLinear):
+        """A subclass means what it is a subclass of."""
+
+    assert baselines.best_linear(xs, ys, Own(2)).shape == (1, 3)
+    with pytest.raises(ValueError, match=r"must be a function class .* got 'lines'"):
+        baselines.best_linear(xs, ys, "lines")
+    with pytest.raises(ValueError, match=r"takes inputs of dimension 1, got 2"):
+        baselines.best_linear(xs, ys, DenseLinear(1))
+    with pytest.raises(ValueError, match="noise_variance must be a positive"):
+        baselines.best_linear(xs, ys, DenseLinear(2), 0.0)
