@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from icl_lib.samplers import (
     SparseLinear,
     sample_prompts,
 )
+
 
 def _dense_and_networks(xs):
     dim = max(1, xs.shape[-1])
@@ -539,7 +541,12 @@ def test_no_linear_predictor_errs_less_on_the_class_whose_covariance_it_has():
     prior = COVARIANCES["mixture"]
     xs, ys, _ = sample_prompts(prior, 4000, 9, seed=3)
     own = baselines.best_linear(xs, ys, prior)[:, -1] - ys[:, -1]
-    for other in (DenseLinear(1), Sinusoid(1.0, 5.0), Sinusoid(1.0, 3.0), COVARIANCES["combination"]):
+    for other in (
+        DenseLinear(1),
+        Sinusoid(1.0, 5.0),
+        Sinusoid(1.0, 3.0),
+        COVARIANCES["combination"],
+    ):
         theirs = baselines.best_linear(xs, ys, other)[:, -1] - ys[:, -1]
         assert own.square().mean() < theirs.square().mean()
 
@@ -557,6 +564,7 @@ def test_its_curve_is_its_predictions_at_many_queries():
 def test_a_class_without_a_covariance_is_refused():
     xs, ys = draw(1, 3, 2), draw(1, 3)
 
+    @dataclass(frozen=True)
     class Own(DenseLinear):
         """A subclass means what it is a subclass of."""
 

@@ -93,7 +93,7 @@ def test_every_explorer_stands_with_what_is_declared_alone(declared):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.parametrize("module", ["onnx", "sklearn.linear_model", "icl_lib.browser"])
 def test_a_notebook_that_needs_more_fails(declared, module):
-    with pytest.raises(CellExecutionError, match="No module named '(onnx|sklearn)'"):
+    with pytest.raises(CellExecutionError, match=r"No module named '(onnx|sklearn)'"):
         declared(f"import {module}")
 
 
