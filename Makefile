@@ -8,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: book site test lint types unit notebooks graphs browser chromium bench picture clean distclean help
+.PHONY: book site test lint types unit oldest notebooks graphs browser chromium bench picture clean distclean help
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_FLAGS ?=
@@ -90,19 +90,19 @@ site:
 
 # Each notebook runs once, for the tests and for the site: with one thread, since two run at a time, and with nothing to
 # import but what the library declares. A cell may take an hour, on however busy a machine.
-EXECUTED := $(NOTEBOOKS:notebooks/%=_build/executed/%)
+EXECUTED := $(NOTEBOOKS:notebooks/%=.notebooks/%)
 OUTPUTS := _build/.jupyter_cache/.filled
 
-$(EXECUTED): _build/executed/%: notebooks/% tests/declared/sitecustomize.py $(LIBRARY) $(ENVIRONMENT)
-	@mkdir -p $(@D) _build/executing
-	@cp $< _build/executing/$*
+$(EXECUTED): .notebooks/%: notebooks/% tests/declared/sitecustomize.py $(LIBRARY) $(ENVIRONMENT)
+	@mkdir -p .notebooks/running
+	@cp $< .notebooks/running/$*
 	OMP_NUM_THREADS=1 PYTHONPATH="$(CURDIR)/tests/declared$${PYTHONPATH:+:$$PYTHONPATH}" \
-		$(BIN)/python -m pytest --quiet --nbmake --overwrite --nbmake-timeout=3600 _build/executing/$*
-	@mv _build/executing/$* $@
+		$(BIN)/python -m pytest --quiet --nbmake --overwrite --nbmake-timeout=3600 .notebooks/running/$*
+	@mv .notebooks/running/$* $@
 
 $(OUTPUTS): $(EXECUTED)
 	@rm -rf $(@D)
-	$(BIN)/python book/cache.py notebooks _build/executed $(@D)
+	$(BIN)/python book/cache.py notebooks .notebooks $(@D)
 	@touch $@
 
 notebooks:
@@ -130,6 +130,17 @@ types: $(ENVIRONMENT)
 unit: $(GRAPHS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore=tests/browser -n 2 --dist loadfile
 
+# The unit tests of the library with the oldest versions that it allows, in an environment of their own. Old packages
+# warn of what has since been deprecated in others.
+oldest: $(ENVIRONMENT)
+	@test -x _build/oldest/bin/python || $(PYTHON) -m venv _build/oldest
+	$(BIN)/python tests/oldest.py > _build/oldest/pins.txt
+	_build/oldest/bin/python -m pip install --quiet $(PIP_FLAGS) --constraint _build/oldest/pins.txt --editable . \
+		beartype hypothesis packaging pytest pytest-xdist scikit-learn scipy
+	OMP_NUM_THREADS=1 _build/oldest/bin/python -m pytest -n 2 --dist loadfile -W ignore::DeprecationWarning \
+		$(addprefix tests/test_,baselines.py bayes.py evaluation.py figures.py model.py muon.py samplers.py \
+		sine_fit.py speed.py supervision.py training.py weights.py widgets.py)
+
 browser: site chromium
 	$(BIN)/python -m pytest tests/browser -n 2 --dist loadfile --durations=30
 
@@ -144,7 +155,7 @@ picture: site chromium
 	$(BIN)/python book/picture.py $(SITE)
 
 clean:
-	rm -rf _build book/_vendor book/_vendor_static
+	rm -rf _build .notebooks book/_vendor book/_vendor_static
 
 distclean: clean
 	rm -rf $(VENV) node_modules

@@ -12,7 +12,7 @@ from jupyter_cache.base import CacheBundleIn
 
 
 def fill(cache: Path, sources: Path, executed: Path) -> list[str]:
-    """Put every notebook of the folder `executed` into `cache`; return their names.
+    """Put the executed copy of every notebook of `sources` into `cache`; return their names.
 
     Args:
         cache: the folder of the cache; it knows a notebook by its kernel, its code cells and their metadata.
@@ -24,7 +24,7 @@ def fill(cache: Path, sources: Path, executed: Path) -> list[str]:
         CachingError: a cell has not been run.
     """
     store = get_cache(cache)
-    paths = sorted(executed.glob("*.ipynb"))
+    paths = [executed / source.name for source in sorted(sources.glob("*.ipynb"))]
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
         for cell in notebook.cells:

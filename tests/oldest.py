@@ -1,4 +1,4 @@
-"""Print the oldest version of each base dependency that pyproject.toml allows, as pins: for `make oldest`."""
+"""Print the oldest version of each base dependency that pyproject.toml allows, as pins, for `make oldest`."""
 
 import re
 import tomllib

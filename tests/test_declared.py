@@ -4,14 +4,18 @@ import re
 import subprocess
 import sys
 import tomllib
+from datetime import date
 from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from packaging.requirements import Requirement
 from packaging.version import Version
+
+import icl_lib
 
 from .oldest import oldest
 
@@ -60,6 +64,14 @@ def test_every_range_has_two_ends():
         name: next(part.version for part in allowed if part.operator == ">=")
         for name, allowed in BASE.items()
     }
+
+
+def test_the_citation_is_of_this_version_and_names_no_address():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == icl_lib.__version__
+    assert date.fromisoformat(citation["date-released"]) <= date.today()
+    assert not {"url", "repository", "repository-code"} & set(citation)
+    assert citation["references"][0]["doi"] == "10.48550/arXiv.2311.00871"
 
 
 @pytest.fixture

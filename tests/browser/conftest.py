@@ -2,6 +2,11 @@
 
 A test asks for `visit` and opens pages with it. When the test ends, every page it opened must have
 kept to the site's own host, met no missing file, and logged no error and no warning.
+
+What takes a page of an explorer its time is the runtime: a browser that has just been started translates its 14 MB of
+WebAssembly, and what runs often once more, in the background. A process that holds the translation gives it to all its
+pages. So pages of the same kind share one context and, by --process-per-site, one process, which a page that stays open
+keeps alive; permissions and routes end with their test. `fresh` opens a page as on a first visit.
 """
 
 import gzip
@@ -10,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -41,6 +47,7 @@ class Visit:
     page: Page
     context: BrowserContext
     root: str
+    fresh: bool
     problems: list[str] = field(default_factory=list)
     files: dict[str, Path] = field(default_factory=dict)
 
@@ -95,6 +102,7 @@ def browser() -> Iterator[Browser]:
                 "--disable-component-update",
                 "--disable-sync",
                 "--no-first-run",
+                "--process-per-site",
                 "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
             ],
         )
@@ -102,8 +110,49 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+HOLD_RUNTIME = "async url => { window.held = await WebAssembly.compile(await (await fetch(url)).arrayBuffer()); }"
+
+
+class Kind(NamedTuple):
+    """What pages must have in common to share a context."""
+
+    javascript: bool
+    touch: bool
+
+
+def new_context(browser: Browser, kind: Kind) -> BrowserContext:
+    """A context of its own, as a reader has who comes for the first time."""
+    return browser.new_context(
+        java_script_enabled=kind.javascript, has_touch=kind.touch, reduced_motion="reduce"
+    )
+
+
+@pytest.fixture(scope="session")
+def shared_context(
+    browser: Browser, site_url: str, site_dir: Path
+) -> Callable[[Kind], BrowserContext]:
+    """A function from a kind of page to the context of all such pages, in which one stays open."""
+
+    @cache
+    def context_of(kind: Kind) -> BrowserContext:
+        context = new_context(browser, kind)
+        page = context.new_page()
+        page.goto(site_url + "search.html")
+        if kind.javascript:
+            (runtime,) = site_dir.rglob("*.wasm")
+            page.evaluate(HOLD_RUNTIME, site_url + str(runtime.relative_to(site_dir)))
+        return context
+
+    return context_of
+
+
 @pytest.fixture
-def visit(browser: Browser, site_url: str, site_dir: Path) -> Iterator[Callable[..., Visit]]:
+def visit(
+    browser: Browser,
+    shared_context: Callable[[Kind], BrowserContext],
+    site_url: str,
+    site_dir: Path,
+) -> Iterator[Callable[..., Visit]]:
     """A function that opens a page of the site, given by its path below the root.
 
     `visit("book/intro.html", theme="dark", size=PHONE, javascript=False)` returns a `Visit`.
@@ -117,20 +166,18 @@ def visit(browser: Browser, site_url: str, site_dir: Path) -> Iterator[Callable[
         size: tuple[int, int] = DESKTOP,
         javascript: bool = True,
         touch: bool = False,
+        fresh: bool = False,
         wait_until: str = "networkidle",
         prepare: Callable[[Page], None] | None = None,
     ) -> Visit:
-        context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]},
-            java_script_enabled=javascript,
-            has_touch=touch,
-            reduced_motion="reduce",
-        )
-        context.add_init_script(
+        kind = Kind(javascript, touch)
+        context = new_context(browser, kind) if fresh else shared_context(kind)
+        page = context.new_page()
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.add_init_script(
             f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}');"
         )
-        page = context.new_page()
-        visit = Visit(page, context, site_url)
+        visit = Visit(page, context, site_url, fresh)
         visits.append(visit)
 
         def on_request(request: Request) -> None:
@@ -158,9 +205,9 @@ def visit(browser: Browser, site_url: str, site_dir: Path) -> Iterator[Callable[
             if message.type in ("error", "warning"):
                 visit.problems.append(f"console {message.type}: {message.text}")
 
-        context.on("request", on_request)
-        context.on("response", on_response)
-        context.on("requestfailed", on_failure)
+        page.on("request", on_request)
+        page.on("response", on_response)
+        page.on("requestfailed", on_failure)
         page.on("console", on_console)
         page.on("pageerror", lambda error: visit.problems.append(f"page error: {error}"))
         if prepare is not None:
@@ -169,9 +216,13 @@ def visit(browser: Browser, site_url: str, site_dir: Path) -> Iterator[Callable[
         return visit
 
     yield open_page
-    for visit in visits:
-        visit.context.close()
     problems = [f"{visit.page.url}: {problem}" for visit in visits for problem in visit.problems]
+    for visit in visits:
+        visit.page.close()
+        visit.context.unroute_all()
+        visit.context.clear_permissions()
+        if visit.fresh:
+            visit.context.close()
     assert not problems, "\n".join(problems)
 
 

@@ -43,7 +43,7 @@ def test_the_root_leads_to_the_first_page(visit: Callable[..., Visit]) -> None:
 def test_a_page_loads_from_its_own_host_alone(
     path: str, visit: Callable[..., Visit], record_property: Callable[[str, object], None]
 ) -> None:
-    opened = visit(path)
+    opened = visit(path, fresh=True)
     record_property("first load", f"{opened.transferred / 1e6:7.2f} MB  {path}")
     assert opened.transferred < FIRST_LOAD_LIMIT
     # Down to the end, so that what loads as the reader reaches it is loaded too.
