@@ -1,5 +1,6 @@
 # make book    build the book and serve it on this machine      make site   build only, into _build/html
 # make test    everything that must hold                        make bench  the measurements
+# make results  measure what is stale in the stored tables, and renew the numbers of the prose
 # make clean   remove what was built, not the environment       make distclean  that too
 #
 # From a fresh clone each needs Python 3.11 and make; the rest it installs. Linux, macOS (whose make is 3.81) and WSL.
@@ -8,7 +9,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: book site test lint types unit oldest notebooks graphs browser chromium bench picture clean distclean help
+.PHONY: book site results test lint types unit oldest notebooks graphs browser chromium bench picture clean distclean help
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_FLAGS ?=
@@ -80,6 +81,11 @@ $(ASSETS): $(NODE_MODULES)
 	@! grep -q 'allowUnionTypes||' $(@D)/widgets/embed-amd.js && grep -q 'timeout(6e4)' $(@D)/widgets/anywidget.js \
 		|| { echo "html-manager or anywidget has changed: look again at what is altered here." >&2; exit 1; }
 	@touch $@
+
+# --- the stored tables, and the numbers of the prose -----------------------------------------------------------------
+
+results: $(ENVIRONMENT)
+	OMP_NUM_THREADS=1 $(BIN)/python -m icl_lib results --prose
 
 # --- the site --------------------------------------------------------------------------------------------------------
 

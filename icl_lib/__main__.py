@@ -35,6 +35,7 @@ _EXAMPLES = """examples:
   python -m icl_lib evaluate line+sine-0.5-small --csv curves.csv
   python -m icl_lib evaluate runs/mine
   python -m icl_lib export --out site/live
+  python -m icl_lib results --check
 
 exit status: 0 done; 1 failed, with the reason on standard error; 2 bad usage; 130 interrupted (train: the same command
 resumes)."""
@@ -297,6 +298,24 @@ def _export(options: argparse.Namespace) -> None:
         print(f"{entry['bytes']:>10,} bytes  {entry['file']}")
 
 
+def _results(options: argparse.Namespace) -> None:
+    from icl_lib import prose, results
+
+    names = options.names or list(results.EXPERIMENTS)
+    reasons = {name: results.stale(name) for name in names}
+    for name in names:
+        print(results.told(name, reasons[name]), flush=True)
+        if not options.check and (reasons[name] or options.all):
+            count = results.refresh(name, everything=options.all)
+            print(f"{name}: {count} cases measured", flush=True)
+    if options.check and any(reasons.values()):
+        raise ValueError("stale tables; to measure them: python -m icl_lib results")
+    if options.prose:
+        complaints = prose.check() if options.check else prose.write()
+        if complaints:
+            raise ValueError("\n".join(complaints))
+
+
 def _positive(text: str) -> int:
     """A command-line argument that counts something."""
     value = int(text)
@@ -355,7 +374,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"icl_lib {__version__}")
     parser.add_argument("--threads", type=_positive, help="CPU threads (default: PyTorch's choice)")
     commands = parser.add_subparsers(
-        title="commands", required=True, metavar="list | train | evaluate | export"
+        title="commands", required=True, metavar="list | train | evaluate | export | results"
     )
 
     command = commands.add_parser(
@@ -439,6 +458,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--out", required=True, help="folder to write to")
     command.set_defaults(run=_export)
+
+    command = commands.add_parser(
+        "results",
+        help="measure what is missing or stale in the book's tables, and say why it is",
+        description="measure what is missing or stale in the book's tables, and say why it is; a run that was "
+        "stopped, or killed, goes on where it was",
+    )
+    command.add_argument("names", nargs="*", metavar="NAME", help="tables (default: all)")
+    command.add_argument("--all", action="store_true", help="measure everything, stale or not")
+    command.add_argument(
+        "--check",
+        action="store_true",
+        help="measure and write nothing; exit 1 if something is stale",
+    )
+    command.add_argument(
+        "--prose",
+        action="store_true",
+        help="write the named numbers in notebooks, book and README of this folder anew, and check their sentences",
+    )
+    command.set_defaults(run=_results)
     return parser
 
 

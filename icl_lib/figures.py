@@ -7,17 +7,19 @@ them.
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import floor, log10
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -80,18 +82,31 @@ class Picture:
         svg: the drawing.
         alt: what it shows, in words, for readers who do not see it.
         caption: what everybody should know to read it.
+        data: the numbers that are drawn, which the reader can take away as CSV.
     """
 
     svg: str
     alt: str
     caption: str = ""
+    data: pd.DataFrame | None = field(default=None, compare=False)
 
     def _repr_html_(self) -> str:
-        caption = f"<figcaption>{html.escape(self.caption)}</figcaption>" if self.caption else ""
+        words = html.escape(self.caption) + self._link()
+        caption = f"<figcaption>{words}</figcaption>" if words else ""
         # On a phone the drawing keeps a size at which it can be read, and its box scrolls.
         return (
             '<figure class="icl-figure"><div class="icl-figure-box" tabindex="0" role="group" aria-label="Figure">'
             f"{self.svg}</div>{caption}</figure>"
+        )
+
+    def _link(self) -> str:
+        """The figure's numbers, in the page itself, so that a notebook has them too."""
+        if self.data is None:
+            return ""
+        table = self.data.to_csv(index=False, float_format="%.6g")
+        return (
+            '<a class="icl-csv" download="figure.csv" title="The numbers that this figure draws" '
+            f'href="data:text/csv;base64,{base64.b64encode(table.encode()).decode()}">CSV</a>'
         )
 
 
@@ -106,13 +121,16 @@ def drawing(*args: Any, **kwargs: Any) -> Iterator[tuple[Figure, Any]]:
             plt.close(figure)
 
 
-def picture(figure: Figure, alt: str, caption: str = "") -> Picture:
+def picture(
+    figure: Figure, alt: str, caption: str = "", data: pd.DataFrame | None = None
+) -> Picture:
     """Turn a figure made under `drawing` into a `Picture`; call it inside that context.
 
     Args:
         figure: what to show.
         alt: what it shows, in words, for readers who do not see it.
         caption: what everybody should know to read it: what the bands are, what was cut.
+        data: the numbers that are drawn.
 
     Raises:
         ValueError: no words for `alt`.
@@ -145,7 +163,7 @@ def picture(figure: Figure, alt: str, caption: str = "") -> Picture:
         svg,
         count=1,
     )
-    return Picture(svg, alt, caption)
+    return Picture(svg, alt, caption, data)
 
 
 def curve(
@@ -167,6 +185,32 @@ def curve(
     axes.fill_between(
         table[x], table.ci_low, table.ci_high, color=look.colour, alpha=0.18, linewidth=0
     )
+
+
+def name_lines(axes: Axes, names: Sequence[str], gap: float = 0.075) -> None:
+    """Write the names of the last lines drawn beside their right ends, none over another.
+
+    Args:
+        axes: with the lines, its limits set.
+        names: of the last lines, in the order in which they were drawn.
+        gap: least distance of two names, as a share of the height.
+    """
+    lines = axes.lines[-len(names) :]
+    to_axes = axes.transData + axes.transAxes.inverted()
+    ends = [float(to_axes.transform(np.column_stack(line.get_data()))[-1, 1]) for line in lines]
+    order = sorted(range(len(names)), key=ends.__getitem__)
+    heights = [min(max(ends[index], 0.0), 1.0) for index in order]
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + gap)
+    for index, height in zip(order, heights, strict=True):
+        axes.text(
+            1.02,
+            height,
+            names[index],
+            color=lines[index].get_color(),
+            transform=axes.transAxes,
+            va="center",
+        )
 
 
 def ignorance(

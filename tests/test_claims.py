@@ -78,12 +78,20 @@ def test_what_is_rare_must_be_handled_and_what_lies_beyond_must_collapse():
 
 
 @pytest.mark.parametrize(
-    ("middle", "expected"),
-    [(0.11, "supported"), (0.099, "mixed"), (0.0099, "not supported")],
+    ("middle", "end", "near", "expected"),
+    [
+        (0.06, 0.011, 0.014, "supported"),
+        (0.06, 0.011, 0.016, "mixed"),
+        (0.06, 0.013, 0.001, "not supported"),
+        (0.049, 0.001, 0.001, "not supported"),
+    ],
 )
-def test_the_middle_must_be_ten_times_worse(middle, expected):
-    ends = (0.01, 0.01, 0.01)
-    found = {"a = 0": ends, "a = 1": (0.0, 0.0, 0.001), "a = 0.5": (middle, middle, 1.0)}
+def test_the_middle_must_be_bad_and_the_ends_good(middle, end, near, expected):
+    found = measures("C6") | {
+        "a = 0": (end, end, end),
+        "a = 0.9": (near, near, near),
+        "a = 0.5": (middle, middle, 1.0),
+    }
     assert find("C6", found, section="here").verdict == expected
 
 
@@ -122,7 +130,7 @@ def test_what_cannot_be_judged_is_refused():
 
 
 def test_the_words_of_a_rule_hold_its_numbers():
-    for key in ("C1", "C2", "C4"):
+    for key in ("C1", "C2", "C4", "C6"):
         assert f"{claims.WORSE:g}" in CLAIMS[key].rule
     assert f"{claims.RISE:g}" in CLAIMS["C5"].rule
     assert f"{claims.HANDLED:g}" in CLAIMS["C7"].rule

@@ -1,0 +1,73 @@
+"""What an experiment is, and the statistics that every chapter takes of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+
+from icl_lib.evaluation import bootstrap_ratio
+
+Case = Mapping[str, Any]
+"""Parameters by name: numbers and words. Where one is the name of a model, the rows depend on that model's weights."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table to be measured, one row for each case and prompt.
+
+    Attributes:
+        name: of the table.
+        version: to be raised whenever `measure` comes to mean something else.
+        about: what a row is.
+        columns: what is measured, with its unit, by column.
+        cases: the parameters in which the rows differ; all have the same names.
+        settings: the parameters that all rows share.
+        n_prompts: prompts of each case.
+        measure: `measure(prompts=[0, 7], **case, **settings)` returns the columns, one row for each of these prompts. A
+            prompt's row must not depend on which others are asked for.
+    """
+
+    name: str
+    version: int
+    about: str
+    columns: Mapping[str, str]
+    cases: Sequence[Case]
+    settings: Case
+    n_prompts: int
+    measure: Callable[..., pd.DataFrame]
+
+
+def shares(
+    table: pd.DataFrame, by: Sequence[str], over: str = "error", under: str = "power"
+) -> pd.DataFrame:
+    """The mean of one column over the mean of another, on the same prompts, with its 90% interval.
+
+    Args:
+        table: with a column `prompt`.
+        by: the columns that tell the groups apart.
+        over: the column above the line.
+        under: the column below it.
+
+    Returns:
+        One row for each group: the columns `by`, share, ci_low, ci_high (bootstrap over prompts).
+    """
+    above, below = (
+        table.pivot_table(index="prompt", columns=list(by), values=column)
+        for column in (over, under)
+    )
+    parts = [torch.tensor(wide.to_numpy(float)) for wide in (above, below)]
+    low, high = bootstrap_ratio(parts[0], parts[1])
+    share = parts[0].mean(0) / parts[1].mean(0)
+    groups = above.columns.to_frame(index=False)
+    return groups.assign(share=share.numpy(), ci_low=low.numpy(), ci_high=high.numpy())
+
+
+def ratio(over: pd.Series, under: pd.Series) -> tuple[float, float, float]:
+    """The ratio of two means over the same prompts, in the same order, with its 90% bootstrap interval."""
+    parts = [torch.tensor(part.to_numpy(float))[:, None] for part in (over, under)]
+    low, high = bootstrap_ratio(parts[0], parts[1])
+    return (parts[0].mean() / parts[1].mean()).item(), low.item(), high.item()
