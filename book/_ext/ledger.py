@@ -5,6 +5,7 @@ for each claim: the claim, the rule, the verdict, each measure with its interval
 shows it.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from jupyter_cache import get_cache
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from icl_lib.claims import CLAIMS, MIME, Finding
+from icl_lib.claims import CLAIMS, MIME, VERDICTS, Finding
 
 Chapter = tuple[str, Finding]
 
@@ -56,6 +57,22 @@ def findings(cache: Path, notebooks: Path) -> dict[str, Chapter]:
                     )
                 found[values["claim"]] = (f"notebooks/{path.stem}", Finding.from_dict(values))
     return found
+
+
+VERDICT = re.compile(rf"(C\d): ({'|'.join(sorted(VERDICTS, key=len, reverse=True))})")
+
+
+def badges(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Make of bold words such as "C6: supported" the verdict's badge, a link to the ledger."""
+    for strong in list(doctree.findall(nodes.strong)):
+        match = VERDICT.fullmatch(strong.astext())
+        if match:
+            key, verdict = match.groups()
+            uri = f"{app.builder.get_relative_uri(docname, 'book/ledger')}#{key.lower()}"
+            link = nodes.reference("", "", refuri=uri, internal=True)
+            classes = ["icl-verdict", f"is-{verdict.replace(' ', '-')}"]
+            link += nodes.inline("", f"{key}: {verdict}", classes=classes)
+            strong.replace_self(link)
 
 
 def paragraph(*parts: nodes.Node | str) -> nodes.paragraph:
@@ -141,5 +158,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
     app.add_node(Place)
     app.add_directive("ledger", LedgerDirective)
+    app.connect("doctree-resolved", badges)
     app.connect("doctree-resolved", fill)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
