@@ -8,7 +8,7 @@ them again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
@@ -270,12 +270,14 @@ class Finding:
         measures: by name, each with its interval.
         section: anchor of the section, in the chapter, whose figure shows it.
         note: what a reader should know beside the numbers, such as the model's size.
+        brief: whether to show the verdict alone, where a figure has the measures.
     """
 
     claim: Claim
     measures: dict[str, Measure]
     section: str
     note: str
+    brief: bool = field(default=False, compare=False)
 
     @property
     def verdict(self) -> str:
@@ -310,11 +312,13 @@ class Finding:
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         rows = "".join(f"\n| {name} | {words} |" for name, words in self.told().items())
         table = f"| {self.claim.key} | estimate (90% interval) |\n|---|---|{rows}"
-        text = f"By the rule above, {self.sentence}.\n\n{table}"
+        text = f"By the rule above, {self.sentence}." + ("" if self.brief else f"\n\n{table}")
         return {"text/markdown": text, MIME: self.as_dict()}
 
 
-def find(key: str, measures: Mapping[str, Any], *, section: str, note: str = "") -> Finding:
+def find(
+    key: str, measures: Mapping[str, Any], *, section: str, note: str = "", brief: bool = False
+) -> Finding:
     """Judge the claim `key` by its rule.
 
     Args:
@@ -322,6 +326,7 @@ def find(key: str, measures: Mapping[str, Any], *, section: str, note: str = "")
         measures: each an estimate and the ends of its interval; their names are the claim's `needs`.
         section: anchor of the section whose figure shows the measures.
         note: what a reader should know beside the numbers.
+        brief: show the verdict alone, where a figure has the measures.
 
     Raises:
         ValueError: an unknown claim; measures missing, unasked for, or not numbers in order.
@@ -342,4 +347,4 @@ def find(key: str, measures: Mapping[str, Any], *, section: str, note: str = "")
                 f"{name!r}"
             )
         triples[name] = (value, low, high)
-    return Finding(claim, triples, section, note)
+    return Finding(claim, triples, section, note, brief)

@@ -65,7 +65,9 @@ VERDICT = re.compile(rf"(C\d): ({'|'.join(sorted(VERDICTS, key=len, reverse=True
 def badges(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Make of bold words such as "C6: supported" the verdict's badge, a link to the ledger."""
     for strong in list(doctree.findall(nodes.strong)):
-        match = VERDICT.fullmatch(strong.astext())
+        # A number's name stands beside it as a comment, which is raw HTML.
+        words = "".join(part.astext() for part in strong if isinstance(part, nodes.Text))
+        match = VERDICT.fullmatch(words)
         if match:
             key, verdict = match.groups()
             uri = f"{app.builder.get_relative_uri(docname, 'book/ledger')}#{key.lower()}"

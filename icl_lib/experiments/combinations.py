@@ -237,7 +237,7 @@ def _draw(axes: Axes, table: pd.DataFrame, x: str, role: str, label: str, **line
 def draw_errors(table: pd.DataFrame) -> Picture:
     """Shares of the mean square that each predictor errs by, against the weight, after 10 and after 40 examples."""
     found = shares(table[table.predictor.isin(_LOOKS) & table.n_examples.isin((10, MOST))], BY)
-    with figures.drawing(1, 2, figsize=(9.5, 4), sharey=True) as (figure, panels):
+    with figures.drawing(1, 2, figsize=(9.5, 3.6), sharey=True) as (figure, panels):
         for axes, n in zip(panels, (10, MOST), strict=True):
             axes.set(yscale="log", ylim=(FLOOR / 2, 3), xlabel=_WEIGHT, title=f"after {n} examples")
             axes.axhline(1, color=figures.LOOKS["truth"].colour, linewidth=0.8, alpha=0.6)
@@ -261,7 +261,7 @@ def draw_examples(table: pd.DataFrame) -> Picture:
     asked = {0.0: "on sines, inside the mixture", 0.5: "halfway, a = 0.5"}
     names = (STANDARD, BAYES, LINEAR)
     found = shares(table[table.predictor.isin(names) & table.weight.isin(asked)], BY)
-    with figures.drawing(1, 2, figsize=(9.5, 4), sharey=True) as (figure, panels):
+    with figures.drawing(1, 2, figsize=(9.5, 3.6), sharey=True) as (figure, panels):
         for axes, (a, title) in zip(panels, asked.items(), strict=True):
             axes.set(yscale="log", ylim=(1e-4, 10), xlim=(0, MOST), title=title)
             axes.set_xlabel("in-context examples")
@@ -294,11 +294,12 @@ def draw_distances(errors: pd.DataFrame, distances: pd.DataFrame) -> Picture:
         "transformer to Bayes": (STANDARD, BAYES, "truth"),
         "transformer to best linear": (STANDARD, LINEAR, "best linear"),
     }
-    with figures.drawing(figsize=(8.5, 4)) as (figure, axes):
-        axes.set(ylim=(0, None), xlabel=_WEIGHT, ylabel="mean squared distance, as a share")
+    with figures.drawing(figsize=(8.5, 3.4)) as (figure, axes):
+        axes.set(xlabel=_WEIGHT, ylabel="mean squared distance, as a share")
         for label, (one, two, role) in lines.items():
             rows = found[(found.predictor == one) & (found.other == two)].sort_values("weight")
             figures.curve(axes, rows, "weight", "share", role, label)
+        axes.set_ylim(bottom=0)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         return figures.picture(
             figure,
