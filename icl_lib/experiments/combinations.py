@@ -223,7 +223,7 @@ FLOOR = 1e-6
 _LOOKS = {STANDARD: "transformer", BAYES: "Bayes", LINEAR: "best linear", ORACLE: "oracle"}
 _NAMES = {STANDARD: "transformer", BAYES: "exact Bayes", LINEAR: "best linear", ORACLE: "oracle"}
 _BANDS = "Bands are 90% intervals over 256 prompts. Shares below 10⁻⁶ are drawn there."
-_SHARE = "error, as a share of the function's mean square"
+_SHARE = "error / mean square of f"
 _WEIGHT = "weight a of the line"
 
 
