@@ -172,6 +172,9 @@ def test_what_is_new_is_added_and_the_rest_left(tmp_path, monkeypatch, measured)
     table = results.read("toy", tmp_path)
     assert table.value.tolist() == [4, 5, 6, 9, 10, 11]
     assert results.refresh("toy", tmp_path, everything=True) == 2
+    monkeypatch.setitem(EXPERIMENTS, "toy", toy([3]))
+    assert results.refresh("toy", tmp_path, everything=True) == 1
+    assert results.read("toy", tmp_path).number.tolist() == [3, 3, 3]
 
 
 def test_missing_rows_are_noticed(tmp_path, measured):
@@ -183,6 +186,11 @@ def test_missing_rows_are_noticed(tmp_path, measured):
 
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch, measured):
     monkeypatch.setitem(EXPERIMENTS, "toy", toy(range(5)))
+    monkeypatch.setitem(STOP, "at", 0)
+    with pytest.raises(KeyboardInterrupt):
+        results.refresh("toy", tmp_path)
+    assert not list(tmp_path.iterdir())
+    measured.clear()
     monkeypatch.setitem(STOP, "at", 3)
     with pytest.raises(KeyboardInterrupt):
         results.refresh("toy", tmp_path)

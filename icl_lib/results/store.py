@@ -86,11 +86,13 @@ def refresh(name: str, folder: Path | None = None, *, everything: bool = False) 
     """
     experiment = find(name)
     table = _load(experiment, folder)
-    due = set(_wanted(experiment)) if everything else set(_reasons(experiment, table))
-    kept = [key not in due for key in _keys(experiment, table)]
-    parts = [table[kept]]
-    saved = time.monotonic()
+    due = set(_reasons(experiment, table)) | set(_wanted(experiment) if everything else ())
+    if not due:
+        return 0
+    keys = table[_parameters(experiment)].itertuples(index=False, name=None)
+    parts = [table[[key not in due for key in keys]]]
     wanted = [case for key, case in _wanted(experiment).items() if key in due]
+    saved = time.monotonic()
     try:
         for case in tqdm(wanted, desc=name, unit="case"):
             parts.append(_measured(experiment, case, range(experiment.n_prompts)))
@@ -141,11 +143,6 @@ def _parameters(experiment: Experiment) -> list[str]:
 
 def _wanted(experiment: Experiment) -> dict[Key, dict[str, Any]]:
     return {tuple(case.values()): dict(case) for case in experiment.cases}
-
-
-def _keys(experiment: Experiment, table: pd.DataFrame) -> list[Key]:
-    """Each row's case."""
-    return list(table[_parameters(experiment)].itertuples(index=False, name=None))
 
 
 def _depends(experiment: Experiment, case: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,28 +206,25 @@ def _measured(
 
 
 def _columns(experiment: Experiment) -> list[str]:
-    return [
-        *_parameters(experiment),
-        "prompt",
-        *experiment.columns,
-        *experiment.settings,
-        *_DEPENDS,
-    ]
+    measured = [*_parameters(experiment), "prompt", *experiment.columns]
+    return [*measured, *experiment.settings, *_DEPENDS]
 
 
 def _load(experiment: Experiment, folder: Path | None) -> pd.DataFrame:
     path = (folder or FOLDER) / f"{experiment.name}.parquet"
-    columns = _columns(experiment)
+    nothing = pd.DataFrame(columns=_columns(experiment))
     if not path.is_file():
-        return pd.DataFrame(columns=columns)
+        return nothing
     table = pd.read_parquet(path)
-    if list(table.columns) != columns:  # of another version: nothing of it can be kept
-        return pd.DataFrame(columns=columns)
-    return table
+    # Of other columns, so of another version: nothing of it can be kept.
+    return table if list(table.columns) == list(nothing.columns) else nothing
 
 
 def _save(experiment: Experiment, parts: list[pd.DataFrame], folder: Path | None) -> None:
-    rows = pd.concat([part for part in parts if len(part)])[_columns(experiment)]
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        return  # stopped before anything was measured
+    rows = pd.concat(parts)[_columns(experiment)]
     table = rows.sort_values([*_parameters(experiment), "prompt"], ignore_index=True)
     about = {
         "description": experiment.about,
