@@ -44,6 +44,7 @@ LOOKS = {
     "truth": Look("--icl-truth", _TEXT),
     "transformer": Look("--icl-transformer", "#0072b2"),
     "Bayes": Look("--icl-bayes", "#e69f00", (0, (5, 2))),
+    "doubting": Look("--icl-bayes", "#e69f00", (0, (4, 1.5, 1, 1.5, 1, 1.5))),
     "classical": Look("--icl-classical", "#009e73", (0, (1, 1.5))),
     "best linear": Look("--icl-classical", "#009e73", (0, (6, 1.5, 1, 1.5, 1, 1.5))),
     "oracle": Look("--icl-oracle", "#cc79a7", (0, (6, 2, 1.2, 2))),
@@ -211,6 +212,53 @@ def name_lines(axes: Axes, names: Sequence[str], gap: float = 0.075) -> None:
             transform=axes.transAxes,
             va="center",
         )
+
+
+def intervals(table: pd.DataFrame, limit: float, alt: str, *, small: bool = False) -> Picture:
+    """Measures as points with their intervals, one row for each measure, each predictor in its look, against a limit.
+
+    Args:
+        table: with columns predictor, measure, value, ci_low and ci_high.
+        limit: what a rule compares with, a vertical line.
+        alt: what it shows, in words.
+        small: as a thumbnail, without words.
+    """
+    looks = dict(zip(table.predictor.unique(), ("transformer", "Bayes", "classical"), strict=False))
+    names = list(table.measure.unique())
+    step = 0.8 / len(looks)
+    size = (1.8, max(0.5, 0.11 * len(names))) if small else (7.5, 0.8 + 0.36 * len(names))
+    with drawing(figsize=size) as (figure, axes):
+        for i, (predictor, role) in enumerate(looks.items()):
+            rows = table[table.predictor == predictor].set_index("measure").loc[names]
+            heights = np.arange(len(names))[::-1] + 0.4 - step * (i + 0.5)
+            colour, marker = LOOKS[role].colour, "os^"[i]
+            axes.hlines(
+                heights, rows.ci_low, rows.ci_high, color=colour, linewidth=1.5 if small else 2.5
+            )
+            axes.plot(
+                rows.value,
+                heights,
+                marker,
+                color=colour,
+                label=predictor,
+                markersize=3 if small else 5,
+            )
+        axes.axvline(limit, color=_TEXT, linewidth=0.8)
+        low, high = table[["value", "ci_low"]].min().min(), table[["value", "ci_high"]].max().max()
+        if low > 0 and max(high, limit) / min(low, limit) > 100:
+            axes.set_xscale("log")
+            axes.set_xlim(left=max(low, limit / 1e4) / 1.5)
+        elif max(-low, high) > 10 * limit:
+            axes.set_xscale("symlog", linthresh=limit)
+        axes.set_ylim(-0.6, len(names) - 0.4)
+        if small:
+            axes.set(xticks=[], yticks=[])
+            axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+            axes.spines[:].set_visible(False)
+            return picture(figure, alt)
+        axes.set_yticks(range(len(names)), names[::-1])
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        return picture(figure, alt, "Points are estimates, bars 90% intervals.", table)
 
 
 def ignorance(

@@ -19,7 +19,7 @@ import pandas as pd
 
 from icl_lib import results
 from icl_lib.claims import VERDICTS
-from icl_lib.experiments import CHAPTERS
+from icl_lib.experiments import CHAPTERS, findings
 from icl_lib.training import write_whole
 
 _ONE = r"−?\d[\d,]*(?:\.\d+)?%?"
@@ -44,6 +44,11 @@ class Facts:
         for chapter in CHAPTERS:
             self.numbers |= chapter.numbers(tables)
             self.conditions |= chapter.conditions(tables)
+        for key, finding in findings(tables).items():
+            self.numbers[f"claims.{key}"] = finding.verdict
+            for verdict in VERDICTS:
+                name = f"claims.{key}.{verdict.replace(' ', '_')}"
+                self.conditions[name] = verdict == finding.verdict
 
     def complaints(self, text: str) -> list[str]:
         """What is wrong in a text: numbers that are out of date, sentences that hold no longer, unknown names."""

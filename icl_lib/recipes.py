@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from icl_lib.model import SIZES, TransformerConfig
 from icl_lib.samplers import (
+    ConvexCombination,
     DenseLinear,
     FunctionClass,
     Mixture,
@@ -19,7 +20,7 @@ from icl_lib.samplers import (
     Sinusoid,
     SparseLinear,
 )
-from icl_lib.training import Ramp, Setting
+from icl_lib.training import Parent, Ramp, Setting
 
 
 class Parts(NamedTuple):
@@ -62,12 +63,17 @@ GAPPED = Mixture((Sinusoid(1.0, 2.0), Sinusoid(4.0, 5.0)), (0.5, 0.5))
 WIDE = Sinusoid(1.0, 10.0)
 FAST = Sinusoid(5.0, 10.0)
 EDGE, INNER = Sinusoid(4.0, 5.0), Sinusoid(1.0, 4.0)
+RIGHT_BAND = Mixture((LINE, Sinusoid(0.1, 20.0)), (0.5, 0.5))
+"""What nobody was trained on: a prior whose band holds every frequency that is asked for."""
 
 
 def with_rare(rare: FunctionClass, weight: float, usual: FunctionClass) -> Mixture:
     """Lines and functions of `usual`, equally often, with `rare` mixed in at probability `weight`."""
     return Mixture((rare, LINE, usual), (weight, (1.0 - weight) / 2, (1.0 - weight) / 2))
 
+
+HALFWAY = ConvexCombination(LINE, SINE, 0.5)
+"""What the chapter on the debate mixes into pretraining: functions halfway between a line and a sine."""
 
 DENSE = DenseLinear(20)
 SPARSE = SparseLinear(20, 2)
@@ -172,6 +178,12 @@ SHARES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 COVERAGE = (0.001, 0.01, 0.1)
 """Shares of sines above the band that are mixed into pretraining, to see how much of them is enough."""
 
+DOSES = (0.0, 0.001, 0.01, 0.1, 0.5)
+"""Shares of a second training that are functions halfway between a line and a sine."""
+BRIEF = {"20k": 312, "60k": 938}
+"""Steps of short trainings, by what the models' names say of the prompts."""
+BRIEF_SEEDS = (12, 13, 14)
+
 _SELECTION: dict[str, FunctionClass] = {
     "dense": DENSE,
     "sparse": SPARSE,
@@ -199,6 +211,34 @@ _UNLIKE: dict[str, FunctionClass] = {
 }
 
 
+def _seeded(seed: int) -> str:
+    """What a name says of a seed: nothing of the first."""
+    return "" if seed == BRIEF_SEEDS[0] else f"-seed{seed}"
+
+
+def _brief(prompts: str, seed: int) -> Setting:
+    """A short training of a tiny model; its curriculum takes as large a part of it as in a long one."""
+    steps = BRIEF[prompts]
+    return _one_dimensional(
+        line_and_sine(0.5), "tiny", steps, seed, every=steps // 50, muon_rate=4e-3
+    )
+
+
+_TINY = Parent("2504fd55feae8ce07e8439179d2c0599dd88723e19d662f8fa49ef7152a0c0de", 2500, 160_000)
+"""line+sine-0.5-tiny, as it is shipped."""
+
+
+def _after(dose: float) -> Setting:
+    """The tiny model of lines and sines goes on for 20,000 prompts, of which `dose` are halfway between the two."""
+    return Setting(
+        function_class=with_rare(HALFWAY, dose, SINE),
+        model=TransformerConfig.tiny(dim=1, max_examples=POINTS),
+        steps=BRIEF["20k"],
+        seed=12,
+        parent=_TINY,
+    )
+
+
 # Rates, weight decay and ramp are what came out best of the handful that was tried for each; but see the last four.
 RECIPES: dict[str, Setting] = {
     "line+sine-0.5-small": _one_dimensional(
@@ -215,6 +255,14 @@ RECIPES: dict[str, Setting] = {
         f"{name}-tiny": _one_dimensional(function_class, "tiny", 2500, 12, every=50, muon_rate=4e-3)
         for name, function_class in _BANDS.items()
     },
+    # How the same model comes out of short trainings, from three seeds.
+    **{
+        f"line+sine-0.5-tiny-{prompts}{_seeded(seed)}": _brief(prompts, seed)
+        for prompts in BRIEF
+        for seed in BRIEF_SEEDS
+    },
+    # What some more training makes of it, with functions halfway among the prompts, and without.
+    **{f"half+line+sine-{dose}-tiny-after": _after(dose) for dose in DOSES},
     **{
         f"{name}-tiny": _twenty_dimensional(function_class, "tiny", 1600, every=50, muon_rate=5e-3)
         for name, function_class in (_SELECTION | _UNLIKE).items()

@@ -3,14 +3,38 @@
 `icl_lib.results` stores what they measure.
 """
 
-from icl_lib.experiments import combinations
+from collections.abc import Mapping
+
+import pandas as pd
+
+from icl_lib.claims import CLAIMS, Finding
+from icl_lib.experiments import combinations, debate, frequency, selection, setting
 from icl_lib.experiments.experiment import Experiment
 
-CHAPTERS = (combinations,)
-"""One module for each chapter: its EXPERIMENTS, its figures, and the `numbers` and `conditions` of its prose."""
+CHAPTERS = (setting, combinations, frequency, selection, debate)
+"""A module for each chapter: EXPERIMENTS, figures, `findings`, and the `numbers` and `conditions` of its prose."""
 
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment for chapter in CHAPTERS for experiment in chapter.EXPERIMENTS
 }
 
-__all__ = ["CHAPTERS", "EXPERIMENTS", "Experiment"]
+
+def findings(tables: Mapping[str, pd.DataFrame]) -> dict[str, Finding]:
+    """What the chapters found about the claims, by key and in the ledger's order; claims not tested are left out.
+
+    Args:
+        tables: of all experiments, by name.
+
+    Raises:
+        ValueError: two chapters judge the same claim.
+    """
+    found: dict[str, Finding] = {}
+    for chapter in CHAPTERS:
+        for finding in chapter.findings(tables):
+            if finding.claim.key in found:
+                raise ValueError(f"{finding.claim.key} is judged by two chapters")
+            found[finding.claim.key] = finding
+    return {key: found[key] for key in CLAIMS if key in found}
+
+
+__all__ = ["CHAPTERS", "EXPERIMENTS", "Experiment", "findings"]

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
-from icl_lib.evaluation import bootstrap_ratio
+from icl_lib import weights
+from icl_lib.claims import Measure
+from icl_lib.evaluation import bootstrap_ratio, interval_of, resampled_means
 
 Case = Mapping[str, Any]
 """Parameters by name: numbers and words. Where one is the name of a model, the rows depend on that model's weights."""
@@ -66,8 +69,44 @@ def shares(
     return groups.assign(share=share.numpy(), ci_low=low.numpy(), ci_high=high.numpy())
 
 
-def ratio(over: pd.Series, under: pd.Series) -> tuple[float, float, float]:
+def ratio(over: pd.Series, under: pd.Series) -> Measure:
     """The ratio of two means over the same prompts, in the same order, with its 90% bootstrap interval."""
     parts = [torch.tensor(part.to_numpy(float))[:, None] for part in (over, under)]
     low, high = bootstrap_ratio(parts[0], parts[1])
     return (parts[0].mean() / parts[1].mean()).item(), low.item(), high.item()
+
+
+def ratio_of_ratios(
+    first: tuple[pd.Series, pd.Series], second: tuple[pd.Series, pd.Series]
+) -> Measure:
+    """(mean / mean) / (mean / mean), over the same prompts in the same order, with its 90% bootstrap interval."""
+    columns = torch.from_numpy(np.column_stack([*first, *second]).astype(float))
+    means = torch.cat([columns.mean(0, keepdim=True), resampled_means(columns)])
+    found = means[:, :1] * means[:, 3:] / (means[:, 1:2] * means[:, 2:3])
+    low, high = interval_of(found[1:])
+    return found[0].item(), low.item(), high.item()
+
+
+def less(one: pd.Series, other: pd.Series, factor: float = 1.0) -> bool:
+    """Whether one mean is demonstrably below a multiple of another, prompt by prompt."""
+    return ratio(one, other)[2] < factor
+
+
+def rows_of(table: pd.DataFrame, **values: object) -> pd.DataFrame:
+    """The rows that have these values, by prompt."""
+    for column, value in values.items():
+        table = table[table[column] == value]
+    return table.sort_values("prompt")
+
+
+def share_of(table: pd.DataFrame, over: str = "error", **values: object) -> Measure:
+    """The share of `power` that a column has in the rows that have these values, with its interval."""
+    found = rows_of(table, **values)
+    return ratio(found[over], found["power"])
+
+
+def trained(model: str) -> str:
+    """What a verdict rests on, in words: the model's size, and on how many prompts it was trained."""
+    card = weights.read_card(model)
+    seen = card["steps"] * card["recipe"]["batch_size"]
+    return f"{model}: {card['parameters']:,} parameters, trained once, on {seen:,} prompts"
