@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
-from book import chromium
+from book import browsers
 from book.serve import make_server
 from icl_lib.page import prior_of
 from icl_lib.widgets.explorer import QUERIES
@@ -106,7 +106,7 @@ _WATCH_BATCH = """() => {
 # What the explorer's worker takes to answer, for more queries than the page draws.
 _ASK = """async ([model, bayes, examples, queries, times]) => {
   const live = new URL(`${document.documentElement.dataset.content_root}live/`, document.baseURI);
-  const worker = new Worker(new URL('engine.mjs', live), { type: 'module' });
+  const worker = new Worker(new URL('engine.js', live), { type: 'module' });
   const spread = (count) => Float64Array.from({ length: count }, (_, i) => 3 * Math.sin(i));
   const xs = spread(examples);
   const request = { kind: 'curve', model, bayes, weight: 0.5, xs, ys: xs.map(Math.sin), queries: spread(queries) };
@@ -190,7 +190,7 @@ def rows() -> list[dict[str, Any]]:
     found = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=chromium.find(), args=["--no-sandbox", "--disable-gpu"]
+            executable_path=browsers.chromium(), args=["--no-sandbox", "--disable-gpu"]
         )
         for chapter, view, slider, what, size, limit in (
             (CHAPTER, "a=0.2", "Combination weight", "", "tiny", 16),

@@ -4,7 +4,7 @@ import argparse
 import threading
 from pathlib import Path
 
-import chromium
+import browsers
 from playwright.sync_api import sync_playwright
 from serve import make_server
 
@@ -20,7 +20,7 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=chromium.find(), args=["--no-sandbox", "--disable-gpu"]
+            executable_path=browsers.chromium(), args=["--no-sandbox", "--disable-gpu"]
         )
         for theme in ("light", "dark"):
             page = browser.new_page(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import sys
+import textwrap
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +24,7 @@ from icl_lib._validate import nearest
 from icl_lib.evaluation import Predictor, excess_risk, learning_curves, squared_errors
 from icl_lib.model import Transformer
 from icl_lib.samplers import ConvexCombination, FunctionClass, Mixture, ReluNetwork, describe
-from icl_lib.training import CHECKPOINT, Run, Setting, fit, reached, write_whole
+from icl_lib.training import CHECKPOINT, Parent, Run, Setting, fit, reached, write_whole
 
 # argparse itself exits with 2 on bad usage; the last two are what a shell calls the signals' own.
 FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 141
@@ -60,18 +62,23 @@ def _best(function_class: FunctionClass) -> str:
 
 
 def _compare(
-    model: Transformer, function_class: FunctionClass, n_prompts: int, seed: int
+    model: Transformer, function_class: FunctionClass, noise: float, n_prompts: int, seed: int
 ) -> pd.DataFrame:
     """Learning curves of the model and of Bayes for its own training distribution, on each of its classes."""
     best = _best(function_class)
     predictors: dict[str, Predictor] = {
         "transformer": model,
-        best: bayes.predictor(function_class),
+        best: bayes.predictor(function_class, noise=noise),
     }
     tables = []
     for name, part in _classes(function_class).items():
         errors = squared_errors(
-            predictors, part, n_examples=model.config.max_examples, n_prompts=n_prompts, seed=seed
+            predictors,
+            part,
+            n_examples=model.config.max_examples,
+            n_prompts=n_prompts,
+            seed=seed,
+            noise=noise,
         )
         table = learning_curves(errors).merge(
             excess_risk(errors, best),
@@ -96,15 +103,19 @@ def _card_figures(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def _words(function_class: FunctionClass) -> str:
-    """A function class in few words: 50% DenseLinear(20), 50% SparseLinear(20, 2)."""
+    """A function class in few words: 50% DenseLinear(20), 50% SparseLinear(20,2)."""
     if isinstance(function_class, Mixture):
         parts = zip(function_class.weights, function_class.classes, strict=True)
         words = ((f"{weight * 100:.3g}%", _words(part)) for weight, part in parts)
         return ", ".join(
             f"{share} ({w})" if "," in w and "%" in w else f"{share} {w}" for share, w in words
         )
+    if isinstance(function_class, ConvexCombination):
+        ends = (function_class.first, function_class.second)
+        shares = (function_class.weight, 1 - function_class.weight)
+        return " + ".join(f"{a:g} {_words(end)}" for a, end in zip(shares, ends, strict=True))
     fields = (value for key, value in describe(function_class).items() if key != "class")
-    return f"{type(function_class).__name__}({', '.join(format(value, 'g') for value in fields)})"
+    return f"{type(function_class).__name__}({','.join(format(value, 'g') for value in fields)})"
 
 
 def _list(_: argparse.Namespace) -> None:
@@ -116,23 +127,28 @@ def _list(_: argparse.Namespace) -> None:
         rows.append(
             {
                 "model": name,
-                "parameters": f"{card['parameters']:,}" if card else "not shipped",
+                "params": f"{card['parameters']:,}" if card else "-",
                 "steps": card["steps"] if card else (recipe and recipe.steps) or "open",
                 "trained on": _words(recipe.function_class) if recipe else "",
             }
         )
-    print(_left(pd.DataFrame(rows)))
+    width = shutil.get_terminal_size((100, 0)).columns
+    print(_left(pd.DataFrame(rows), width))
+    print("\n-: not shipped, to be trained; open: trained for as long as one likes")
 
 
-def _left(table: pd.DataFrame) -> str:
-    """A table as text, with its words at the left and nothing left out."""
-    words = table.astype(str)
-    widths = [max(map(len, [column, *words[column]])) for column in words]
-    lines = [list(words), *words.itertuples(index=False)]
-    return "\n".join(
-        "  ".join(f"{word:<{width}}" for word, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+def _left(table: pd.DataFrame, width: int) -> str:
+    """A table as text, its words at the left; a last column that is too wide goes on below, whole words on a line."""
+    cells = [list(table), *table.astype(str).itertuples(index=False)]
+    *widths, last = (max(map(len, column)) for column in zip(*cells, strict=True))
+    room = min(last, max(1, width - sum(size + 2 for size in widths)))
+    lines = []
+    for *words, text in cells:
+        start = "".join(f"{word:<{size + 2}}" for word, size in zip(words, widths, strict=True))
+        text = text.replace("% ", "%\xa0")  # a share stays with its class
+        parts = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+        lines += [start + parts[0], *(" " * len(start) + part for part in parts[1:])]
+    return "\n".join(line.rstrip().replace("\xa0", " ") for line in lines)
 
 
 def _utilisation(run: Run, done: int, seconds: float, device: str) -> str:
@@ -157,7 +173,9 @@ def _measure(run: Run, name: str, out: Path, n_prompts: int) -> pd.DataFrame:
 
     write("losses", pd.DataFrame({"step": range(run.step), "loss": run.losses}))
     run.model.cpu().half().float().eval()
-    return write("curves", _compare(run.model, run.setting.function_class, n_prompts, seed=0))
+    setting = run.setting
+    table = _compare(run.model, setting.function_class, setting.noise, n_prompts, seed=0)
+    return write("curves", table)
 
 
 def _plan(options: argparse.Namespace) -> tuple[Setting, Path, Callable[[], Run], Path]:
@@ -169,7 +187,7 @@ def _plan(options: argparse.Namespace) -> tuple[Setting, Path, Callable[[], Run]
     if options.extend:
         setting = setting.extended(weights.parent(options.model.name))
     if options.anneal is None:
-        parent = weights.load(options.model.name) if options.extend else None
+        parent = None if setting.parent is None else weights.load(_shipped(setting.parent))
         return (
             setting,
             folder,
@@ -195,6 +213,15 @@ def _plan(options: argparse.Namespace) -> tuple[Setting, Path, Callable[[], Run]
         partial(Run.branch, setting, source, options.anneal, options.device),
         branch / CHECKPOINT if (branch / CHECKPOINT).exists() else source,
     )
+
+
+def _shipped(parent: Parent) -> str:
+    """The name of the shipped model that a setting starts from."""
+    names = (n for n in weights.available() if weights.read_card(n)["sha256"] == parent.sha256)
+    name = next(names, None)
+    if name is None:
+        raise ValueError(f"no shipped model has the weights {parent.sha256} to start from")
+    return name
 
 
 def _branched_at(folder: Path) -> int:
@@ -277,7 +304,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     model = weights.load(options.model).to(options.device)
     assert model.card is not None, "what is loaded from a file has a card"
     function_class = weights.trained_on(model.card)
-    table = _compare(model, function_class, options.n_prompts, options.seed)
+    noise = model.card["recipe"].get("noise", 0.0)  # cards from before there was any
+    table = _compare(model, function_class, noise, options.n_prompts, options.seed)
     if options.csv:
         write_whole(Path(options.csv), partial(table.to_csv, index=False))
         print(f"wrote {options.csv}")

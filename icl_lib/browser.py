@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import warnings
 from functools import cache
@@ -22,12 +23,13 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from icl_lib import recipes
+from icl_lib import bayes, recipes
 from icl_lib.model import SIZES, Transformer, TransformerConfig
 from icl_lib.page import (
     BAND_BAYES,
     BAYES,
     PREFIX_BAYES,
+    SMOOTH,
     TransformerCurve,
     bayes_bands,
     bayes_curve,
@@ -38,7 +40,7 @@ from icl_lib.training import write_whole
 from icl_lib.weights import load
 
 MANIFEST = "manifest.json"
-_ENGINE = Path(__file__).parent / "widgets" / "engine.mjs"
+_ENGINE = Path(__file__).parent / "widgets" / "engine.js"
 
 
 def _example(dtype: torch.dtype, dim: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -49,6 +51,15 @@ def _example(dtype: torch.dtype, dim: int) -> tuple[Tensor, Tensor, Tensor]:
         return torch.randn(*shape, dtype=dtype, generator=generator)
 
     return draw(1, 7, dim), draw(1, 7), draw(1, 11, dim)
+
+
+def _curve() -> dict[str, Any]:
+    """The free dimensions of a prompt of which a curve is asked, by input."""
+    examples = torch.export.Dim("examples", min=0, max=4096)
+    queries = torch.export.Dim("queries", min=1, max=65536)
+    return {name: {1: examples} for name in ("xs", "ys")} | {
+        name: {1: queries} for name in ("queries", "smooth")
+    }
 
 
 def _trace(
@@ -68,9 +79,7 @@ def _trace(
         dynamic: by input, the dimensions that are free; not given, the number of examples and of queries.
     """
     if dynamic is None:
-        examples = torch.export.Dim("examples", min=0, max=4096)
-        queries = torch.export.Dim("queries", min=1, max=65536)
-        dynamic = {"xs": {1: examples}, "ys": {1: examples}, "queries": {1: queries}}
+        dynamic = _curve()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -172,7 +181,9 @@ def _publish(proto: onnx.ModelProto, folder: Path, name: str) -> dict[str, Any]:
     """
     _halve(proto)
     data = proto.SerializeToString()
-    path = folder / f"{name}.{hashlib.sha256(data).hexdigest()[:12]}.onnx"
+    # Some hosts of static files take a plus sign in an address for a space.
+    plain = re.sub(r"[^a-z0-9.-]", "-", name)
+    path = folder / f"{plain}.{hashlib.sha256(data).hexdigest()[:12]}.onnx"
     write_whole(path, lambda part: part.write_bytes(data))
     return {"file": path.name, "bytes": len(data)}
 
@@ -204,35 +215,80 @@ def export_model(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
 def export_bayes(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Export the exact posterior of the mixture `name` into `folder`; returns its entry in the manifest."""
     weight = torch.tensor(0.5, dtype=torch.float64)
-    if name in PREFIX_BAYES:
+    if name == SMOOTH:
+        names, outputs = ["xs", "ys", "queries"], ["mean", "evidence"]
+        proto = _trace(bayes.SmoothPosterior(), _example(torch.float64, 1), names, outputs)
+    elif name in PREFIX_BAYES:
         dynamic, inputs = _prefixes(torch.float64, PREFIX_BAYES[name].dim, recipes.POINTS)
         names, outputs = ["xs", "ys", "weight"], ["dense", "sparse", "mixture", "probability"]
         proto = _trace(bayes_prefixes(name), (*inputs, weight), names, outputs, dynamic)
     else:
-        names, outputs = ["xs", "ys", "queries", "weight"], ["mixture", "oracle", "probability"]
-        proto = _trace(bayes_curve(name), (*_example(torch.float64, 1), weight), names, outputs)
+        other = _doubt()
+        names = ["xs", "ys", "queries", "weight", *other]
+        outputs = ["mixture", "oracle", "probability"]
+        given = (*_example(torch.float64, 1), weight, *other.values())
+        proto = _trace(bayes_curve(name), given, names, outputs)
     return _publish(proto, Path(folder), f"bayes-{name}")
 
 
 def export_bands(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Export the exact posterior of the prior `name` of BAND_BAYES into `folder`; returns its entry in the manifest."""
-    names, outputs = ["xs", "ys", "queries"], ["mean", "probability"]
-    proto = _trace(bayes_bands(name), _example(torch.float64, 1), names, outputs)
+    other = _doubt()
+    names, outputs = ["xs", "ys", "queries", *other], ["mean", "probability"]
+    given = (*_example(torch.float64, 1), *other.values())
+    proto = _trace(bayes_bands(name), given, names, outputs)
     return _publish(proto, Path(folder), f"bands-{name}")
 
 
+def _doubt() -> dict[str, Tensor]:
+    """The inputs by which a graph takes a doubt, to trace with."""
+    generator = torch.Generator().manual_seed(1)
+    return {
+        "doubt": torch.tensor(1e-6, dtype=torch.float64),
+        "smooth": torch.randn(1, 11, dtype=torch.float64, generator=generator),
+        "smooth_evidence": torch.randn(1, 1, dtype=torch.float64, generator=generator),
+    }
+
+
 def export_site(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Write what the page's widgets fetch into `folder`: graphs, worker, manifest; returns the manifest."""
+    """Write what the page's widgets fetch into `folder`: graphs, worker, manifest; returns the manifest.
+
+    What an earlier export has written there gives way; no other file in `folder` is touched.
+
+    Raises:
+        ValueError: `folder` holds a file of the worker's or the manifest's name that no export wrote.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob("*.onnx"):
-        stale.unlink()
+    before = _listed(folder / MANIFEST)
+    if (folder / _ENGINE.name).exists() and not (folder / MANIFEST).exists():
+        raise ValueError(
+            f"{folder / _ENGINE.name} was not written by an export; give another folder"
+        )
     manifest = {
         "models": {name: export_model(name, folder) for name in page_models()},
-        "bayes": {name: export_bayes(name, folder) for name in (*BAYES, *PREFIX_BAYES)},
+        "bayes": {name: export_bayes(name, folder) for name in (SMOOTH, *BAYES, *PREFIX_BAYES)},
         "bands": {name: export_bands(name, folder) for name in BAND_BAYES},
     }
     shutil.copyfile(_ENGINE, folder / _ENGINE.name)
     text = json.dumps(manifest, indent=2) + "\n"
     write_whole(folder / MANIFEST, lambda part: part.write_text(text))
+    for name in before - _listed(folder / MANIFEST):
+        (folder / name).unlink(missing_ok=True)
     return manifest
+
+
+def _listed(path: Path) -> set[str]:
+    """The graphs that a manifest lists; none if there is no manifest."""
+    if not path.exists():
+        return set()
+    try:
+        manifest = json.loads(path.read_text())
+        names = {entry["file"] for group in manifest.values() for entry in group.values()}
+        if not all(re.fullmatch(r"[\w.+-]+\.[0-9a-f]{12}\.onnx", name) for name in names):
+            raise ValueError("it lists what is no graph")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{path} was not written by an export; give another folder: {error}"
+        ) from error
+    return names

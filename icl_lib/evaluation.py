@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,7 @@ def squared_errors(
     n_examples: int,
     n_prompts: int = 1280,
     seed: int = 0,
+    noise: float = 0.0,
 ) -> dict[str, Float[Tensor, "prompts examples"]]:
     """Squared error of each predictor, on each prompt, at each prefix.
 
@@ -48,6 +50,8 @@ def squared_errors(
         n_examples: points per prompt; the errors are those after 0, 1, ..., n_examples - 1 examples.
         n_prompts: number of prompts.
         seed: an evaluation seed, in [0, 2**32): training can never have seen its prompts.
+        noise: standard deviation of the noise on the examples' values. The errors are those in f itself: the noise on
+            the value to predict would add its variance to all alike.
 
     A model may be on any device: it is asked there.
 
@@ -59,8 +63,20 @@ def squared_errors(
     """
     _check_evaluation(predictors, n_prompts, seed)
     check_count("n_examples", n_examples)
-    xs, ys, _ = sample_prompts(function_class, n_prompts, n_examples, seed=seed)
-    return {name: (found - ys).square() for name, found in predictions(predictors, xs, ys).items()}
+    xs, ys, truth = _prompts(function_class, n_prompts, n_examples, seed, noise)
+    return {
+        name: (found - truth).square() for name, found in predictions(predictors, xs, ys).items()
+    }
+
+
+def _prompts(
+    function_class: FunctionClass, n_prompts: int, points: int, seed: int, noise: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs, noisy values, and the values without their noise."""
+    xs, ys, _ = sample_prompts(function_class, n_prompts, points, seed=seed, noise=noise)
+    if noise == 0:
+        return xs, ys, ys
+    return xs, ys, sample_prompts(function_class, n_prompts, points, seed=seed).ys
 
 
 def curve_errors(
@@ -71,6 +87,7 @@ def curve_errors(
     n_queries: int = 16,
     n_prompts: int = 1280,
     seed: int = 0,
+    noise: float = 0.0,
 ) -> dict[str, Float[Tensor, "prompts 1"]]:
     """Squared error after a fixed number of examples, averaged over several fresh queries of each prompt.
 
@@ -84,6 +101,7 @@ def curve_errors(
         n_queries: queries Q per prompt.
         n_prompts: number of prompts.
         seed: an evaluation seed, in [0, 2**32).
+        noise: as for `squared_errors`.
 
     Returns:
         For each name a float64 tensor (n_prompts, 1), ready for `learning_curves`.
@@ -98,6 +116,7 @@ def curve_errors(
         n_queries=n_queries,
         n_prompts=n_prompts,
         seed=seed,
+        noise=noise,
     )
 
 
@@ -110,6 +129,7 @@ def same_query_errors(
     n_queries: int = 16,
     n_prompts: int = 1280,
     seed: int = 0,
+    noise: float = 0.0,
 ) -> dict[str, Float[Tensor, "prompts lengths"]]:
     """Squared error at several numbers of examples, on the same queries of the same prompts at each.
 
@@ -123,6 +143,7 @@ def same_query_errors(
         n_queries: queries Q per prompt.
         n_prompts: number of prompts.
         seed: an evaluation seed, in [0, 2**32).
+        noise: as for `squared_errors`.
 
     Returns:
         For each name a float64 tensor (n_prompts, len(n_examples)).
@@ -137,12 +158,12 @@ def same_query_errors(
         check_count("n_examples", n, least=0)
     check_count("n_queries", n_queries)
     most = max(n_examples)
-    xs, ys, _ = sample_prompts(function_class, n_prompts, most + n_queries, seed=seed)
+    xs, ys, truth = _prompts(function_class, n_prompts, most + n_queries, seed, noise)
     columns = [
         curve_predictions(predictors, xs[:, :n], ys[:, :n], xs[:, most:]) for n in n_examples
     ]
     return {
-        name: torch.stack([(c[name] - ys[:, most:]).square().mean(1) for c in columns], dim=1)
+        name: torch.stack([(c[name] - truth[:, most:]).square().mean(1) for c in columns], dim=1)
         for name in predictors
     }
 
@@ -207,9 +228,7 @@ def bootstrap_interval(
     Returns:
         Lower and upper ends, one per column.
     """
-    means = _resamples(values.shape[0], seed) @ values.double()
-    low, high = means.quantile(_TAILS, dim=0)
-    return low, high
+    return interval_of(resampled_means(values, seed))
 
 
 def share_interval(
@@ -232,6 +251,7 @@ def share_interval(
     return (centre - reach) / (1 + squared), (centre + reach) / (1 + squared)
 
 
+@lru_cache(maxsize=4)
 def _resamples(prompts: int, seed: int) -> Float[Tensor, "resamples prompts"]:
     """Weights with which each resample takes the prompts; a matrix product with them gives its means."""
     counts = np.random.default_rng(seed).multinomial(
@@ -282,6 +302,7 @@ def evaluate(
     n_examples: int,
     n_prompts: int = 1280,
     seed: int = 0,
+    noise: float = 0.0,
 ) -> pd.DataFrame:
     """In-context learning curves of several predictors on the same prompts.
 
@@ -291,6 +312,7 @@ def evaluate(
         n_examples: points per prompt; the table's `n_examples` runs over 0, 1, ..., n_examples - 1 examples seen.
         n_prompts: number of prompts; 1,280 as in Garg et al. (arXiv 2208.01066).
         seed: an evaluation seed, in [0, 2**32).
+        noise: as for `squared_errors`.
 
     Returns:
         A tidy table: predictor, n_examples, mse, median, ci_low, ci_high (90% bootstrap interval of the mean).
@@ -300,7 +322,12 @@ def evaluate(
     """
     return learning_curves(
         squared_errors(
-            predictors, function_class, n_examples=n_examples, n_prompts=n_prompts, seed=seed
+            predictors,
+            function_class,
+            n_examples=n_examples,
+            n_prompts=n_prompts,
+            seed=seed,
+            noise=noise,
         )
     )
 
@@ -439,9 +466,24 @@ def bootstrap_ratio(
     Returns:
         Lower and upper ends, one per column.
     """
-    counts = _resamples(over.shape[0], seed)
-    ratios = (counts @ over.double()) / (counts @ under.double())
-    low, high = ratios.quantile(_TAILS, dim=0)
+    return interval_of(resampled_means(over, seed) / resampled_means(under, seed))
+
+
+def resampled_means(
+    values: Float[Tensor, "prompts columns"], seed: int = 0
+) -> Float[Tensor, "resamples columns"]:
+    """Each column's mean over bootstrap resamples of the prompts, the same ones for the same seed.
+
+    Whatever is computed of such means, row by row, has its interval by `interval_of`.
+    """
+    return _resamples(values.shape[0], seed) @ values.double()
+
+
+def interval_of(
+    samples: Float[Tensor, "resamples columns"],
+) -> tuple[Float[Tensor, " columns"], Float[Tensor, " columns"]]:
+    """The 90% interval of each column: its 5% and 95% quantiles."""
+    low, high = samples.quantile(_TAILS, dim=0)
     return low, high
 
 

@@ -20,3 +20,13 @@ def arc_cosine_kernel(
     angle = cosine.arccos()
     shape = angle.sin() + (math.pi - angle) * cosine
     return lengths * shape / (math.pi * first.shape[-1])
+
+
+def squared_exponential_kernel(
+    first: Float[Tensor, "batch rows dim"],
+    second: Float[Tensor, "batch columns dim"],
+    length: float,
+) -> Float[Tensor, "batch rows columns"]:
+    """exp(−‖x − x'‖² / 2 length²): smooth functions of unit variance that change over distances of `length`."""
+    squares = (first[:, :, None] - second[:, None]).square().sum(-1)
+    return (-squares / (2 * length**2)).exp()

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from icl_lib import bayes, recipes
 from icl_lib.model import SIZES, Transformer
-from icl_lib.samplers import FunctionClass, Mixture, Sinusoid
-from icl_lib.weights import available, load
+from icl_lib.samplers import FunctionClass
+from icl_lib.weights import available, load, read_card
 
 BAYES = {"line+sine-0.5": recipes.line_and_sine(0.5)}
 """Mixtures of which the page draws exact posterior curves, by name."""
@@ -34,9 +34,11 @@ BAND_MODELS = (
 )
 """Models whose training bands the page tells apart."""
 
+SMOOTH = "smooth"
+"""So the page calls what a doubter allows for besides the classes: see `bayes.SmoothPosterior`."""
+
 RIGHT = "right"
-RIGHT_BAND = Mixture((recipes.LINE, Sinusoid(0.1, 20.0)), (0.5, 0.5))
-"""The prior, by this name, whose band holds every frequency that the page can ask for."""
+"""So the page calls `recipes.RIGHT_BAND`, whose band holds every frequency that it can ask for."""
 
 
 def prior_of(model: str) -> str:
@@ -46,7 +48,7 @@ def prior_of(model: str) -> str:
 
 BAND_BAYES: dict[str, FunctionClass] = {
     **{prior_of(name): recipes.RECIPES[name].function_class for name in BAND_MODELS},
-    RIGHT: RIGHT_BAND,
+    RIGHT: recipes.RIGHT_BAND,
 }
 """Priors of lines and sines in any bands of which the page draws exact posterior curves, by name."""
 
@@ -129,9 +131,18 @@ def bayes_prefixes(name: str) -> nn.Module:
 
 
 def combination_models() -> list[str]:
-    """The shipped models of lines and sines in equal parts, by size."""
-    shipped = (name for name in available() if prior_of(name) == "line+sine-0.5")
-    return sorted(shipped, key=lambda name: list(SIZES).index(recipes.parts(name).size))
+    """The shipped models of lines and sines in equal parts: of each size the one that was trained longest."""
+    longest: dict[str, str] = {}
+    for name in available():
+        if prior_of(name) == "line+sine-0.5":
+            size = recipes.parts(name).size
+            longest[size] = max(longest.get(size, name), name, key=_steps)
+    return sorted(longest.values(), key=lambda name: list(SIZES).index(recipes.parts(name).size))
+
+
+def _steps(model: str) -> int:
+    steps: int = read_card(model)["steps"]
+    return steps
 
 
 def page_models() -> list[str]:

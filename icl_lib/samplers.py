@@ -2,7 +2,8 @@
 
 A *prompt* is a sequence (x_1, f(x_1), x_2, f(x_2), ...) with x ~ N(0, I) and f drawn from a *function class*: a
 distribution over functions. Each basic class here has E f(x)^2 = 1, so that scale alone never gives a class
-away. There is no observation noise. These settings are our choice; where the paper's are known, the book says so.
+away. There is no observation noise unless asked for. These settings are our choice; where the paper's are known, the
+book says so.
 
 Classes are frozen dataclasses that compose: a mixture of combinations of mixtures is a function class again.
 """
@@ -20,8 +21,14 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from icl_lib._validate import check_count, check_fraction, check_positive, is_number
-from icl_lib.kernels import arc_cosine_kernel
+from icl_lib._validate import (
+    check_count,
+    check_fraction,
+    check_not_negative,
+    check_positive,
+    is_number,
+)
+from icl_lib.kernels import arc_cosine_kernel, squared_exponential_kernel
 from icl_lib.latents import Interval, Latent, Support
 from icl_lib.random import SEEDS, Draws
 
@@ -34,7 +41,7 @@ class Prompts(NamedTuple):
 
     Attributes:
         xs: inputs, shape (B, n, d), float32.
-        ys: values f(x), shape (B, n), float32.
+        ys: values f(x), with noise if there is any, shape (B, n), float32.
         component: index of the mixture component that each prompt's function came from, shape (B,); 0 if not a mixture.
     """
 
@@ -321,6 +328,42 @@ class Sinusoid(FunctionClass):
 
 
 @dataclass(frozen=True)
+class GaussianProcess(FunctionClass):
+    """Smooth functions of no particular form: a Gaussian process with the squared-exponential kernel, unit variance.
+
+    Functions are drawn at the points of the prompt together, exactly but for rounding; asked again, at other points,
+    they are refused.
+
+    Raises:
+        ValueError: `dim` is not a positive integer, or `length` not a positive, finite number.
+    """
+
+    second_moment = 1.0
+    dim: int = 1
+    length: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_count("dim", self.dim)
+        check_positive("length", self.length)
+
+    def at_dim(self, dim: int) -> GaussianProcess:
+        return GaussianProcess(dim, self.length)
+
+    def covariance(self, xs: Tensor, zs: Tensor) -> Tensor:
+        return squared_exponential_kernel(xs, zs, self.length)
+
+    def functions(self, draws: Draws) -> Functions:
+        def functions(xs: Tensor) -> Tensor:
+            points = xs.double()
+            identity = torch.eye(points.shape[1], dtype=torch.float64, device=points.device)
+            covariance = self.covariance(points, points) + 1e-10 * identity  # against rounding
+            factor = torch.linalg.cholesky(covariance)
+            return (factor @ draws.normal(points.shape[1])[:, :, None])[:, :, 0]
+
+        return functions
+
+
+@dataclass(frozen=True)
 class Mixture(FunctionClass):
     """Draws each prompt's function from one of `classes`, class k with probability `weights[k]`.
 
@@ -521,6 +564,7 @@ def sample_prompts(
     step: int = 0,
     scale: float = 1.0,
     shift: float = 0.0,
+    noise: float = 0.0,
     device: torch.device | str = "cpu",
 ) -> Prompts:
     """Draw a batch of prompts, a pure function of (seed, step).
@@ -531,12 +575,14 @@ def sample_prompts(
     Args:
         function_class: what f is drawn from.
         batch_size: number of prompts B.
-        n_examples: number n of points (x, f(x)) in each prompt.
+        n_examples: number n of points (x, y) in each prompt, y = f(x) but for noise.
         seed: an integer in [0, 2**32) for evaluation; training uses `training_seed(seed)`, which lies beyond.
         step: batch number, in [0, 2**32).
         scale: standard deviation of the inputs, x ~ N(shift, scale^2 I). Those of pretraining have 1; another value
             asks the same functions at the same draws, stretched.
         shift: mean of the inputs' every coordinate.
+        noise: standard deviation of the noise on the values, independent and normal; inputs and functions stay the
+            same.
         device: where the prompts are made.
 
     Returns:
@@ -554,6 +600,7 @@ def sample_prompts(
     check_positive("scale", scale)
     if not is_number(shift):
         raise ValueError(f"shift must be a finite number, got {shift!r}")
+    check_not_negative("noise", noise)
     draws = Draws(seed=seed, step=step, batch_size=batch_size, device=device)
     xs = (shift + scale * draws.child(0).normal(n_examples, function_class.dim)).float()
     functions, component = function_class.sample_functions(draws.child(1))
@@ -563,4 +610,6 @@ def sample_prompts(
             f"the functions of {function_class!r} must map {tuple(xs.shape)} to {tuple(xs.shape[:2])}, "
             f"got {tuple(ys.shape)}"
         )
+    if noise > 0:
+        ys = ys + noise * draws.child(2).normal(n_examples)
     return Prompts(xs, ys.float(), component)

@@ -65,6 +65,7 @@ def targets(
     function_class: FunctionClass,
     xs: Float[Tensor, "batch examples dim"],
     ys: Float[Tensor, "batch examples"],
+    noise: float = 0.0,
 ) -> Float[Tensor, "batch tokens dim"]:
     """What the stream at each token of y but the last is asked for, (B, n - 1, d).
 
@@ -73,6 +74,7 @@ def targets(
         function_class: what the prompts are drawn from.
         xs: inputs (B, n, d).
         ys: values (B, n).
+        noise: standard deviation of the noise on `ys`; "function" needs values without any.
 
     Raises:
         ValueError: an unknown target; for "function", fewer points than dimensions.
@@ -81,7 +83,7 @@ def targets(
         raise ValueError(f"the target must be one of {', '.join(TARGETS)}, got {target!r}")
     if target == "function":
         return coefficients(xs, ys)[:, None].expand(-1, xs.shape[1] - 1, -1)
-    return bayes.posterior_coefficients(function_class, xs, ys)[:, 1:]
+    return bayes.posterior_coefficients(function_class, xs, ys, noise=noise)[:, 1:]
 
 
 class Probes(nn.Module):

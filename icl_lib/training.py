@@ -137,6 +137,7 @@ class Setting:
         supervision_target: what that loss asks for, one of `supervision.TARGETS`.
         optimiser: "muon", or "adam" for Adam on everything at `adamw_rate`, as in Garg et al.
         parent: the finished model that the run starts from; None to start from nothing.
+        noise: standard deviation of the noise on the values of the prompts.
 
     Raises:
         ValueError: a value outside its range, or dimensions that disagree.
@@ -160,6 +161,7 @@ class Setting:
     supervision_target: str = "function"
     optimiser: str = "muon"
     parent: Parent | None = None
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         for name, kind in (("function_class", FunctionClass), ("model", TransformerConfig)):
@@ -188,6 +190,7 @@ class Setting:
         check_not_negative("muon_decay", self.muon_decay)
         check_not_negative("adamw_rate", self.adamw_rate)
         check_not_negative("deep_supervision", self.deep_supervision)
+        check_not_negative("noise", self.noise)
         check_fraction("decay", self.decay)
         if self.clip != math.inf:
             check_positive("clip", self.clip)
@@ -195,6 +198,11 @@ class Setting:
             check_supervisable(self.function_class, self.model)
             if self.supervision_target == "function":
                 self._check_points()
+                if self.noise:
+                    raise ValueError(
+                        "noisy values do not give their function away: deep supervision needs "
+                        f"supervision_target='posterior' with a noise of {self.noise}"
+                    )
         if self.initialisation not in INITIALISATIONS:
             raise ValueError(
                 f"initialisation must be one of {', '.join(INITIALISATIONS)}, got {self.initialisation!r}"
@@ -287,6 +295,7 @@ class Setting:
             self.points_at(step),
             seed=training_seed(self.seed),
             step=step if self.parent is None else self.parent.steps + step,
+            noise=self.noise,
             device=device,
         )
         return pad(xs, (0, self.model.dim - dim)), ys
@@ -577,6 +586,7 @@ def train_steps(run: Run) -> Iterator[float]:
                 setting.function_class.at_dim(dim),
                 xs[..., :dim],
                 ys,
+                setting.noise,
             )
             truth = pad(asked, (0, setting.model.dim - dim)).to(device)
         xs, ys = xs.to(device), ys.to(device)
@@ -606,10 +616,14 @@ def _excess_meter(setting: Setting) -> Callable[[Transformer], float] | None:
     With a ReluNetwork in the class, the posterior and so the excess are approximate.
     """
     xs, ys, _ = sample_prompts(
-        setting.function_class, _REPORT_PROMPTS, setting.model.max_examples, seed=_REPORT_SEED
+        setting.function_class,
+        _REPORT_PROMPTS,
+        setting.model.max_examples,
+        seed=_REPORT_SEED,
+        noise=setting.noise,
     )
     try:
-        best = bayes.posterior_predictive(setting.function_class, xs, ys).mean
+        best = bayes.posterior_predictive(setting.function_class, xs, ys, noise=setting.noise).mean
     except ValueError:  # the prompts are sound, so it is the class: too many supports, or one that bayes does not know
         return None
     floor = (best - ys).square().mean()
@@ -691,7 +705,7 @@ def _train(run: Run, path: Path, seconds: float, save_every: int, progress: bool
     """Train `run` to its end or for `seconds`, with checkpoints at `path`."""
     setting = run.setting
     excess = _excess_meter(setting) if progress else None
-    smooth = ignorance = setting.function_class.second_moment
+    smooth = ignorance = setting.function_class.second_moment + setting.noise**2
     for loss in run.losses:
         smooth += _SMOOTHING * (loss - smooth)
     shown: dict[str, str] = {}

@@ -14,6 +14,7 @@ from icl_lib.samplers import (
     ConvexCombination,
     DenseLinear,
     FunctionClass,
+    GaussianProcess,
     Mixture,
     ReluNetwork,
     Sinusoid,
@@ -190,6 +191,56 @@ def test_a_parabola_is_told_from_a_line_and_learnt_from_one_example():
     phi, query = xs[:, 0, 0] ** 2, xs[:, 1, 0] ** 2
     expected = query * phi * ys[:, 0] / (phi**2 + 3 * bayes.JITTER**2)
     torch.testing.assert_close(alone, expected, rtol=1e-9, atol=1e-9)
+
+
+# --- Noise ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "function_class",
+    [LINE_SINE, SparseLinear(5, 2), Mixture((Parabola(), Bump()), (0.5, 0.5))],
+    ids=repr,
+)
+def test_with_noise_it_equals_importance_sampling(function_class):
+    drawn = sample_prompts(function_class, 1, 9, seed=4, noise=0.5)
+    xs, ys = drawn.xs.double(), drawn.ys.double()
+    given, queries = xs[:, :5], xs[:, 5:]
+    mean, probability = bayes.posterior_curve(function_class, given, ys[:, :5], queries, noise=0.5)
+    (sampled, error), (classes, class_error) = importance(
+        function_class, given, ys[:, :5], queries, jitter=0.5
+    )
+    assert error.max() < 0.03  # else the comparison says nothing
+    assert ((mean[0] - sampled).abs() < 4.5 * error + 1e-5).all()
+    assert ((probability[0, : len(classes)] - classes).abs() < 4.5 * class_error + 1e-5).all()
+
+
+def test_with_noise_dense_functions_are_ridge_in_closed_form():
+    dim, noise = 6, 0.3
+    drawn = sample_prompts(DenseLinear(dim), 5, 15, seed=2, noise=noise)
+    xs, ys = drawn.xs.double(), drawn.ys.double()
+    mean = bayes.posterior_predictive(DenseLinear(dim), xs, ys, noise=noise).mean
+    coefficients = bayes.posterior_coefficients(DenseLinear(dim), xs, ys, noise=noise)
+    alpha = dim * (noise**2 + bayes.JITTER**2)
+    for i in (0, 3, 14):
+        x, y = xs[:, :i], ys[:, :i]
+        gram = x.mT @ x + alpha * torch.eye(dim, dtype=torch.float64)
+        ridge = torch.linalg.solve(gram, x.mT @ y[:, :, None])
+        expected = (xs[:, i, None] @ ridge)[:, 0, 0]
+        torch.testing.assert_close(mean[:, i], expected, rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(coefficients[:, i], ridge[:, :, 0], rtol=1e-8, atol=1e-10)
+
+
+def test_who_is_not_told_of_the_noise_takes_noisy_lines_for_sines():
+    xs, ys, _ = sample_prompts(LINE, 200, 12, seed=1, noise=0.3)
+    untold = bayes.posterior_predictive(LINE_SINE, xs, ys)
+    told = bayes.posterior_predictive(LINE_SINE, xs, ys, noise=0.3)
+    # After three examples: some sine passes through any three points, a line through noisy ones does not.
+    assert (untold.component_probability[:, 3, 1] > 0.999).double().mean() > 0.9
+    assert told.component_probability[:, 3, 0].mean() > 0.7
+    assert told.component_probability[:, 11, 0].mean() > 0.8
+    truth = sample_prompts(LINE, 200, 12, seed=1).ys
+    errors = [(p.mean - truth)[:, 4:].square().mean().item() for p in (untold, told)]
+    assert errors[1] < 0.3 * errors[0]
 
 
 # --- Against a fixed grid of frequencies, far finer than the evidence --------------------------------------------
@@ -574,6 +625,10 @@ def test_bad_input_is_refused_by_name(unchecked):
             lambda: bayes.posterior_predictive(LINE, xs, ys, jitter=0.0),
             "jitter must be a positive, finite number, got 0.0",
         ),
+        (
+            lambda: bayes.posterior_predictive(LINE, xs, ys, noise=-0.1),
+            r"noise must be .*, got -0\.1",
+        ),
         (lambda: bayes.posterior_predictive("line", xs, ys), "function class .* got 'line'"),
         (
             lambda: bayes.posterior_curve(LINE, xs, ys, xs[:1]),
@@ -640,3 +695,70 @@ def test_prompts_may_be_empty():
     ).mean.shape == (0, 4)
     posterior = bayes.posterior_predictive(LINE_SINE, torch.zeros(3, 0, 1), torch.zeros(3, 0))
     assert posterior.mean.shape == (3, 0) and posterior.component_probability.shape == (3, 0, 2)
+
+
+# --- Doubt ---------------------------------------------------------------------------------------------------------
+
+
+def _smooth(rows, columns, length):
+    return np.exp(-((rows[:, None] - columns[None]) ** 2) / (2 * length**2))
+
+
+@pytest.mark.parametrize("doubt", [1e-30, 1e-6, 0.5])
+def test_a_doubter_blends_what_explicit_covariances_give(doubt):
+    """Lines, and smooth functions of four lengths, by their covariance matrices and nothing of this library."""
+    drawn = sample_prompts(GaussianProcess(1, 0.7), 4, 12, seed=3)
+    xs, ys = drawn.xs.double(), drawn.ys.double()
+    prior = bayes.with_doubt(DenseLinear(1), doubt)
+    mean, probability = bayes.posterior_curve(prior, xs[:, :8], ys[:, :8], xs[:, 8:])
+    for b in range(4):
+        x, z, y = (part.numpy() for part in (xs[b, :8, 0], xs[b, 8:, 0], ys[b, :8]))
+        kernels = [(1 - doubt, np.outer(x, x), np.outer(z, x))]
+        kernels += [
+            (doubt / 4, _smooth(x, x, length), _smooth(z, x, length))
+            for length in (0.25, 0.5, 1.0, 2.0)
+        ]
+        logs, means = [], []
+        for weight, gram, across in kernels:
+            gram = gram + bayes.JITTER**2 * np.eye(8)
+            solved = np.linalg.solve(gram, y)
+            logs.append(np.log(weight) - 0.5 * (y @ solved + np.linalg.slogdet(gram)[1]))
+            means.append(across @ solved)
+        shares = np.exp(np.array(logs) - max(logs))
+        shares /= shares.sum()
+        np.testing.assert_allclose(mean[b].numpy(), shares @ np.array(means), rtol=1e-5, atol=1e-6)
+        assert probability[b, 1].item() == pytest.approx(shares[1:].sum(), abs=1e-6)
+
+
+def test_doubt_costs_nothing_inside_and_saves_much_between():
+    between = sample_prompts(ConvexCombination(LINE, Sinusoid(1.0, 5.0), 0.5), 64, 56, seed=5)
+    inside = sample_prompts(LINE_SINE, 64, 56, seed=5)
+
+    def error(prompts, prior):
+        xs, ys = prompts.xs.double(), prompts.ys.double()
+        said, _ = bayes.posterior_curve(prior, xs[:, :40], ys[:, :40], xs[:, 40:])
+        return ((said - ys[:, 40:]).square().mean() / ys[:, 40:].square().mean()).item()
+
+    for doubt in (1e-30, 1e-6):
+        doubting = bayes.with_doubt(LINE_SINE, doubt)
+        assert error(inside, doubting) < 1e-6
+        assert error(between, doubting) < 0.3 * error(between, LINE_SINE)
+    certain = bayes.with_doubt(LINE_SINE, 0.0)
+    assert error(between, certain) == pytest.approx(error(between, LINE_SINE), rel=1e-9)
+
+
+def test_smooth_functions_have_the_kernel_they_say():
+    process = GaussianProcess(1, 0.5)
+    ys = []
+    for seed in range(3):
+        xs = torch.tensor([[[0.0], [0.3], [1.0]]]).expand(20_000, 3, 1)
+        functions, _ = process.sample_functions(Draws(seed=seed, step=0, batch_size=20_000))
+        ys.append(functions(xs))
+    drawn = torch.cat(ys)
+    found = drawn.T @ drawn / len(drawn)
+    expected = process.covariance(xs[:1].double(), xs[:1].double())[0]
+    assert (found - expected).abs().max() < 5 * 2**0.5 / len(drawn) ** 0.5
+    with pytest.raises(ValueError, match="length"):
+        GaussianProcess(1, 0.0)
+    with pytest.raises(ValueError, match="doubt"):
+        bayes.with_doubt(LINE, 1.5)

@@ -46,10 +46,19 @@ def session(site_graph):
     return onnxruntime.InferenceSession(site_graph("bayes", "line+sine-0.5"), options)
 
 
+DOUBTS = [0.0, 1e-30, 1e-6, 0.5]
+
+
+def doubted(given, doubt):
+    """With a doubt, and with what the smooth functions say of the same prompt."""
+    return *given, torch.tensor(doubt, dtype=torch.float64), *bayes.SmoothPosterior()(*given[:3])
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 7, 20, 40])
 @pytest.mark.parametrize("data_weight", [0.0, 0.5, 1.0])
-def test_onnxruntime_equals_torch(session, n, data_weight):
-    given = inputs(n, data_weight=data_weight, weight=0.3, seed=n)
+@pytest.mark.parametrize("doubt", DOUBTS)
+def test_onnxruntime_equals_torch(session, n, data_weight, doubt):
+    given = doubted(inputs(n, data_weight=data_weight, weight=0.3, seed=n), doubt)
     found = session.run(
         None, {i.name: v.numpy() for i, v in zip(session.get_inputs(), given, strict=True)}
     )
@@ -58,10 +67,21 @@ def test_onnxruntime_equals_torch(session, n, data_weight):
         assert abs(a - b.numpy()).max() < 1e-9, name
 
 
+@pytest.mark.parametrize("n", [0, 1, 3, 40])
+def test_the_graph_of_smooth_functions_equals_torch(site_graph, n):
+    prompt = inputs(n, seed=n)[:3]
+    graph = onnxruntime.InferenceSession(site_graph("bayes", "smooth"))
+    names = ["xs", "ys", "queries"]
+    found = graph.run(None, {k: v.numpy() for k, v in zip(names, prompt, strict=True)})
+    for a, b in zip(found, bayes.SmoothPosterior()(*prompt), strict=True):
+        assert a.shape == tuple(b.shape)
+        assert abs(a - b.numpy()).max() < 1e-6 * (1 + b.abs().max())
+
+
 def test_evidence_too_small_for_an_exponential_is_told_apart(session):
     xs, _, queries, weight = inputs(20)
     ys = 0.5 * xs[..., 0] + 0.75 * (2.5 * xs[..., 0]).sin()  # nearer to a sine than to a line
-    given = (xs, ys, queries, weight)
+    given = doubted((xs, ys, queries, weight), 0.0)
     found = session.run(
         None,
         dict(zip([i.name for i in session.get_inputs()], (v.numpy() for v in given), strict=True)),
@@ -73,11 +93,11 @@ def test_evidence_too_small_for_an_exponential_is_told_apart(session):
 
 @pytest.mark.parametrize("n_queries", [1, 2, 500])
 def test_the_number_of_queries_is_free(session, n_queries):
-    given = inputs(5, n_queries=n_queries)
+    given = doubted(inputs(5, n_queries=n_queries), 1e-6)
     found = session.run(
         None, {i.name: v.numpy() for i, v in zip(session.get_inputs(), given, strict=True)}
     )
-    assert found[0].shape == found[1].shape == (1, n_queries) and found[2].shape == (1, 2)
+    assert found[0].shape == found[1].shape == (1, n_queries) and found[2].shape == (1, 3)
 
 
 def test_the_graph_has_standard_operators_only(path):
@@ -97,6 +117,18 @@ def test_the_module_equals_the_library(n, data_weight):
     assert (mixture - mean).abs().max() < 2e-3
     assert (oracle - known).abs().max() < 2e-3
     assert (probability - expected_probability).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("doubt", DOUBTS)
+@pytest.mark.parametrize("n", [0, 1, 2, 5, 12, 40])
+def test_a_doubt_is_the_librarys(n, doubt):
+    given = inputs(n, data_weight=0.5, seed=60 + n)
+    prior = bayes.with_doubt(MIXTURE, doubt)
+    module = bayes.CurvePosterior(resolution=bayes.FINE)
+    mean, _, probability = module(*doubted(given, doubt))
+    expected, expected_probability = bayes.posterior_curve(prior, *given[:3])
+    assert (mean - expected).abs().max() < 1e-7
+    assert (probability - expected_probability).abs().max() < 1e-7
 
 
 @pytest.mark.parametrize("n", [2, 3, 6, 40])
@@ -152,7 +184,7 @@ BANDS = {
     "narrow": MIXTURE,
     "gapped": Mixture((LINE, recipes.GAPPED), (0.5, 0.5)),
     "rare": recipes.with_rare(recipes.FAST, 0.01, SINE),
-    "right": page.RIGHT_BAND,
+    "right": recipes.RIGHT_BAND,
     "sine": SINE,
 }
 
@@ -205,7 +237,7 @@ def test_without_examples_bands_have_their_prior_and_a_mean_of_zero():
 )
 def test_far_from_its_prior_the_right_band_still_finds_the_sine(amplitude, scale, frequency):
     xs, ys, queries = a_sine(20, frequency, amplitude=amplitude, scale=scale)
-    mean, _ = bayes.band_module(page.RIGHT_BAND)(xs, ys, queries)
+    mean, _ = bayes.band_module(recipes.RIGHT_BAND)(xs, ys, queries)
     truth = amplitude * (frequency * queries[..., 0] + 0.7).sin()
     assert (mean - truth).abs().max() < 1e-3 * amplitude
 
@@ -220,11 +252,11 @@ def bands(request, site_graph):
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 40])
-@pytest.mark.parametrize("frequency", [0.3, 3.0, 17.0])
-def test_onnxruntime_equals_torch_on_bands(bands, n, frequency):
+@pytest.mark.parametrize(("frequency", "doubt"), [(0.3, 0.0), (3.0, 0.5), (17.0, 1e-6)])
+def test_onnxruntime_equals_torch_on_bands(bands, n, frequency, doubt):
     module, session = bands
-    given = a_sine(n, frequency, seed=n, amplitude=3.0)
-    names = ["xs", "ys", "queries"]
+    given = doubted(a_sine(n, frequency, seed=n, amplitude=3.0), doubt)
+    names = ["xs", "ys", "queries", "doubt", "smooth", "smooth_evidence"]
     found = session.run(None, {k: v.numpy() for k, v in zip(names, given, strict=True)})
     for name, a, b in zip(["mean", "probability"], found, module(*given), strict=True):
         assert a.dtype == "float64" and a.shape == tuple(b.shape)

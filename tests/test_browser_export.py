@@ -53,12 +53,14 @@ def test_every_curves_graph_equals_torch(site_graph, name):
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
 def test_the_posteriors_graph_equals_torch(site_graph, n, weight):
     xs, ys, queries = draw(n, 33, torch.float64, seed=n)
-    at = torch.tensor(weight, dtype=torch.float64)
-    values = {"xs": xs, "ys": ys, "queries": queries, "weight": at}
+    at, doubt = torch.tensor([weight, 1e-6], dtype=torch.float64)
+    values = {"xs": xs, "ys": ys, "queries": queries, "weight": at, "doubt": doubt}
+    smooth = bayes.SmoothPosterior()(xs, ys, queries)
+    values |= dict(zip(("smooth", "smooth_evidence"), smooth, strict=True))
     session = onnxruntime.InferenceSession(site_graph("bayes", "line+sine-0.5"))
     found = session.run(None, {name: value.numpy() for name, value in values.items()})
     for one, other in zip(
-        found, page.bayes_curve("line+sine-0.5")(xs, ys, queries, at), strict=True
+        found, page.bayes_curve("line+sine-0.5")(xs, ys, queries, at, doubt), strict=True
     ):
         assert np.abs(one - other.numpy()).max() < 1e-6
 

@@ -105,12 +105,40 @@ def test_the_nearest_recipes_are_named(capsys):
     assert "did you mean line-tiny" in said and "dense+sparse-0.05-tiny" not in said
 
 
-def test_the_list_is_no_wider_than_a_wide_terminal_and_can_be_cut_short():
+@pytest.mark.parametrize("columns", [None, 80, 300])
+def test_the_list_fits_the_terminal_and_loses_nothing(columns):
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    if columns:
+        environment["COLUMNS"] = str(columns)
+    out = subprocess.run(
+        [sys.executable, "-m", "icl_lib", "list"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    ).stdout
+    table = out.split("\n\n")[0].splitlines()
+    assert max(map(len, table)) <= (columns or 100)
+    assert (len(table) == 1 + len(recipes.RECIPES)) == (columns == 300)
+    at = table[0].index("trained on")
+    told: dict[str, str] = {}
+    for line in table[1:]:
+        name = line.split()[0] if line[0] != " " else name
+        told[name] = f"{told.get(name, '')} {line[at:]}".strip()
+    assert set(told) == set(recipes.RECIPES)
+    assert told["line+gapped-0.5-tiny"] == (
+        "50% DenseLinear(1), 50% (50% Sinusoid(1,2), 50% Sinusoid(4,5))"
+    )
+    assert told["fast+line+sine-0.01-tiny"] == (
+        "1% Sinusoid(5,10), 49.5% DenseLinear(1), 49.5% Sinusoid(1,5)"
+    )
+    assert all(
+        told[name] == command_line._words(r.function_class) for name, r in recipes.RECIPES.items()
+    )
+
+
+def test_the_list_can_be_cut_short():
     command = [sys.executable, "-m", "icl_lib", "list"]
-    whole = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert max(map(len, whole.splitlines())) <= 124
-    assert "0.0999" not in whole
-    assert "49.5% DenseLinear(1)" in whole and "(50% Sinusoid(1, 2), 50% Sinusoid(4, 5))" in whole
     cut = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -128,7 +156,7 @@ def test_what_is_no_exact_posterior_is_not_called_one(capsys, monkeypatch):
     network = Mixture((ReluNetwork(1), DenseLinear(1)), (0.5, 0.5))
     for function_class, name in ((network, "approximate Bayes"), (DenseLinear(1), "Bayes")):
         table = command_line._compare(
-            Transformer(TransformerConfig(1, 4, 1, 1, 8)), function_class, 8, 0
+            Transformer(TransformerConfig(1, 4, 1, 1, 8)), function_class, 0.0, 8, 0
         )
         assert set(table.predictor) == {"transformer", name}
 
@@ -287,18 +315,60 @@ def test_a_stop_exits_with_130_and_leaves_a_checkpoint_and_tables(tmp_path, stop
     assert set(pd.read_csv(tmp_path / "line-tiny.curves.csv").predictor) == {"transformer", "Bayes"}
 
 
-def test_export_writes_graphs_named_by_their_hash(tmp_path, monkeypatch):
-    two = ["line-tiny", "sine-tiny"]
-    monkeypatch.setattr(browser, "page_models", lambda: two)
-    # The site has been built with all posteriors, each of which takes long, and its graphs are tested.
+@pytest.fixture
+def export_only(monkeypatch):
+    """Makes an export write these models alone.
+
+    The site has been built with all posteriors, each of which takes long, and its graphs are tested.
+    """
     for group in ("BAYES", "PREFIX_BAYES", "BAND_BAYES"):
         monkeypatch.setattr(browser, group, {})
+    return lambda *names: monkeypatch.setattr(browser, "page_models", lambda: names)
+
+
+def test_export_writes_graphs_named_by_their_hash(tmp_path, export_only):
+    two = ["line-tiny", "dense+sparse-0.5-tiny"]
+    export_only(*two)
     assert main(["export", "--out", str(tmp_path)]) == 0
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert list(manifest["models"]) == two
+    assert all(re.fullmatch("[a-z0-9.-]+", path.name) for path in tmp_path.iterdir())
     for entry in manifest["models"].values():
         data = (tmp_path / entry["file"]).read_bytes()
         assert (
             len(data) == entry["bytes"] and hashlib.sha256(data).hexdigest()[:12] in entry["file"]
         )
-    assert (tmp_path / "engine.mjs").exists()
+    assert (tmp_path / "engine.js").exists()
+
+
+def test_export_replaces_what_it_wrote_and_nothing_else(tmp_path, export_only):
+    for name in ("mine.onnx", "line-tiny.0123456789ab.onnx"):
+        (tmp_path / name).write_bytes(b"a stranger's")
+    export_only("line-tiny", "sine-tiny")
+    assert main(["export", "--out", str(tmp_path)]) == 0
+    before = {path.name for path in tmp_path.iterdir()}
+    export_only("line-tiny")
+    assert main(["export", "--out", str(tmp_path)]) == 0
+    (gone,) = before - {path.name for path in tmp_path.iterdir()}
+    assert gone.startswith("sine-tiny.")
+    for name in ("mine.onnx", "line-tiny.0123456789ab.onnx"):
+        assert (tmp_path / name).read_bytes() == b"a stranger's"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("manifest.json", '{"name": "a web app"}'),
+        ("manifest.json", '{"models": {"a": {"file": "../mine.onnx"}}}'),
+        ("engine.js", "// a stranger's"),
+    ],
+)
+def test_export_refuses_a_folder_whose_files_it_would_replace(
+    tmp_path, export_only, capsys, name, text
+):
+    (tmp_path / name).write_text(text)
+    export_only("line-tiny")
+    assert main(["export", "--out", str(tmp_path)]) == 1
+    assert f"{name} was not written by an export; give another folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == text

@@ -314,3 +314,34 @@ def test_a_model_is_asked_on_the_device_where_it_is():
     assert model.seen == ["meta"] * 4 and torch.equal(errors["model"], errors["zero"])
     curve_errors({"model": model.predict_curve}, DenseLinear(2), n_examples=3, n_prompts=2)
     assert model.seen[4:] == ["meta"]
+
+
+def test_errors_under_noise_are_errors_in_the_function():
+    """Exact Bayes for dense functions errs in f by the posterior's variance, which the noise on the query is not in."""
+    noise, dim, n = 0.5, 2, 6
+    line = DenseLinear(dim)
+    errors = squared_errors(
+        {"Bayes": bayes.predictor(line, noise=noise)},
+        line,
+        n_examples=n,
+        n_prompts=4000,
+        noise=noise,
+    )["Bayes"]
+    xs = sample_prompts(line, 4000, n, seed=0).xs.double()
+    gram = torch.eye(dim) * dim + xs[:, :-1].mT @ xs[:, :-1] / noise**2
+    last = xs[:, -1, :, None]
+    expected = (last.mT @ torch.linalg.solve(gram, last))[:, 0, 0]  # the posterior variance of f
+    difference = errors[:, -1] - expected
+    assert abs(difference.mean()) < 4 * difference.std() / 4000**0.5
+    # A predictor that repeats the value before shows that it is given the noisy ones.
+    constant = same_query_errors(
+        {"first": lambda xs, ys, queries: ys[:, :1].expand(-1, queries.shape[1])},
+        DenseLinear(1),
+        n_examples=(1,),
+        n_prompts=20_000,
+        noise=2.0,
+    )["first"]
+    assert constant.mean() == pytest.approx(2 + 4, rel=0.1)
+    table = evaluate({"zero": lambda xs, ys: 0 * ys}, line, n_examples=2, n_prompts=50, noise=3.0)
+    plain = evaluate({"zero": lambda xs, ys: 0 * ys}, line, n_examples=2, n_prompts=50)
+    assert table.mse.tolist() == plain.mse.tolist()

@@ -35,12 +35,13 @@ def test_the_same_figure_is_the_same_markup_and_two_figures_share_no_ids():
 
 
 def test_roles_differ_in_colour_and_in_line_style():
-    # The best linear predictor is a classical one, and has their colour.
-    colours = [look.colour for role, look in figures.LOOKS.items() if role != "best linear"]
+    # The best linear predictor is a classical one, the doubting Bayesian a Bayesian: they have their kin's colours.
+    kin = ("best linear", "doubting")
+    colours = [look.colour for role, look in figures.LOOKS.items() if role not in kin]
     assert len(set(colours)) == len(colours)
     dashes = [
         str(figures.LOOKS[role].dash)
-        for role in ("transformer", "Bayes", "classical", "best linear", "oracle")
+        for role in ("transformer", "Bayes", "doubting", "classical", "best linear", "oracle")
     ]
     assert len(set(dashes)) == len(dashes)
 

@@ -217,6 +217,23 @@ def test_bad_input_is_refused_with_what_was_given(make, message):
         make()
 
 
+def test_noise_is_added_to_the_same_functions_at_the_same_inputs():
+    plain = sample_prompts(LINE_AND_SINE, 4000, 6, seed=9)
+    noisy = sample_prompts(LINE_AND_SINE, 4000, 6, seed=9, noise=0.3)
+    assert torch.equal(plain.xs, noisy.xs) and torch.equal(plain.component, noisy.component)
+    noise = (noisy.ys - plain.ys).double()
+    count = noise.numel()
+    assert abs(noise.mean()) < 5 * 0.3 / math.sqrt(count)
+    assert abs(noise.square().mean() - 0.09) < 5 * 0.09 * math.sqrt(2 / count)
+    assert abs((noise[:, 1:] * noise[:, :-1]).mean()) < 5 * 0.09 / math.sqrt(count)
+    assert abs((noise * plain.ys).mean()) < 5 * 0.3 / math.sqrt(count)
+    short = sample_prompts(LINE_AND_SINE, 7, 3, seed=9, noise=0.3)
+    assert torch.equal(short.ys, noisy.ys[:7, :3])
+    for wrong in (-0.1, math.nan, math.inf):
+        with pytest.raises(ValueError, match="noise must be"):
+            sample_prompts(DenseLinear(1), 1, 1, seed=0, noise=wrong)
+
+
 # --- Classes of one's own -----------------------------------------------------------------------------------------
 
 

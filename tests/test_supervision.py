@@ -130,3 +130,16 @@ def test_what_cannot_be_supervised_is_refused():
         deep_supervision=1.0,
         supervision_target="posterior",
     )
+
+
+def test_a_noisy_setting_trains_on_noisy_values_and_asks_for_what_follows_from_them():
+    noisy = replace(SETTING, noise=0.5, supervision_target="posterior")
+    xs, ys = noisy.prompts(0)
+    same_xs, plain = SETTING.prompts(0)
+    assert torch.equal(xs, same_xs)
+    assert 0.3 < (ys - plain).square().mean().sqrt() < 0.7
+    told = targets("posterior", noisy.function_class, xs, ys, 0.5)
+    untold = targets("posterior", noisy.function_class, xs, ys)
+    assert (told - untold).abs().max() > 0.1
+    with pytest.raises(ValueError, match="needs supervision_target='posterior' with a noise of"):
+        replace(SETTING, noise=0.5, supervision_target="function")

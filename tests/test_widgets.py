@@ -76,6 +76,7 @@ def test_kernel_answers_a_ping_with_its_models():
 def test_kernel_answers_with_the_numbers_of_the_exported_modules(n):
     xs, ys = prompt(n, seed=n)
     content = {"kind": "curve", "id": "view-1", "model": MODEL, "bayes": BAYES, "weight": 0.3}
+    content |= {"doubt": 1e-6}
     [(reply, buffers)] = replies(
         ConvexExplorer(), content, [a.astype("<f8").tobytes() for a in (xs, ys, QUERIES)]
     )
@@ -86,7 +87,7 @@ def test_kernel_answers_with_the_numbers_of_the_exported_modules(n):
     with torch.no_grad():
         mean = page.transformer_curve(MODEL)(x[..., None].float(), y.float(), q[..., None].float())
         exact = page.bayes_curve(BAYES)(
-            x[..., None], y, q[..., None], torch.tensor(0.3, dtype=torch.float64)
+            x[..., None], y, q[..., None], *torch.tensor([0.3, 1e-6], dtype=torch.float64)
         )
     assert np.array_equal(transformer, mean[0].double().numpy())
     for ours, theirs in zip((mixture, oracle, probability), exact, strict=True):
@@ -96,6 +97,7 @@ def test_kernel_answers_with_the_numbers_of_the_exported_modules(n):
 
 def test_a_request_that_cannot_be_answered_is_refused_in_words():
     content = {"kind": "curve", "id": "a", "model": "no-such-model", "bayes": BAYES, "weight": 0.5}
+    content |= {"doubt": 0.0}
     [(reply, buffers)] = replies(
         ConvexExplorer(), content, [np.zeros(0).tobytes()] * 2 + [QUERIES.tobytes()]
     )
@@ -117,6 +119,13 @@ def test_a_request_that_cannot_be_answered_is_refused_in_words():
 def test_a_first_view_out_of_reach_is_refused(name, value):
     with pytest.raises(ValueError, match=rf"{name} must be in \[.*, got {value}"):
         ConvexExplorer(**{name: value})
+
+
+@pytest.mark.parametrize("kind", [ConvexExplorer, FrequencyExplorer])
+def test_a_doubt_is_one_that_the_slider_reaches(kind):
+    assert kind(doubt=1e-30).doubt == 1e-30
+    with pytest.raises(ValueError, match=r"doubt must be 0, a power of ten .*, got 0\.6"):
+        kind(doubt=0.6)
 
 
 EXPLORERS = (ConvexExplorer, FrequencyExplorer, SelectionExplorer)
@@ -177,6 +186,7 @@ class TestAModelOfOnesOwn:
             widget = ConvexExplorer(model=way)
             assert widget.model == name and widget.models[-1] == name
             content = {"kind": "curve", "id": "a", "model": name, "bayes": BAYES, "weight": 0.5}
+            content |= {"doubt": 0.0}
             arrays = [a.astype("<f8").tobytes() for a in (self.xs, self.ys, QUERIES)]
             [(reply, buffers)] = replies(widget, content, arrays)
             assert reply["kind"] == "curve", reply
@@ -197,6 +207,7 @@ class TestAModelOfOnesOwn:
             "model": about["name"],
             "bayes": about["prior"],
             "right": page.RIGHT,
+            "doubt": 0.0,
         }
         arrays = [a.astype("<f8").tobytes() for a in (self.xs, self.ys, QUERIES)]
         [(reply, buffers)] = replies(widget, content, arrays)
@@ -524,7 +535,7 @@ class TestFrequencyExplorer:
     def test_the_kernel_answers_with_the_exported_modules(self, n):
         xs, ys = prompt(n, seed=n)
         at = frequency.queries(2.0)
-        settings = {"model": MODEL, "bayes": "line+gapped-0.5", "right": "right"}
+        settings = {"model": MODEL, "bayes": "line+gapped-0.5", "right": "right", "doubt": 0.5}
         [(reply, buffers)] = replies(
             FrequencyExplorer(),
             {"kind": "band", "id": "v"} | settings,
@@ -537,14 +548,16 @@ class TestFrequencyExplorer:
             torch.tensor(ys)[None],
             torch.tensor(at)[None, :, None],
         )
-        mean, expected = page.bayes_bands("line+gapped-0.5")(*given)
+        doubt = torch.tensor(0.5, dtype=torch.float64)
+        mean, expected = page.bayes_bands("line+gapped-0.5")(*given, doubt)
         assert np.array_equal(mixture, mean[0].numpy())
-        assert np.array_equal(probability, expected[0].numpy()) and len(probability) == 3
+        assert np.array_equal(probability, expected[0].numpy()) and len(probability) == 4
         assert np.array_equal(right, page.bayes_bands("right")(*given)[0][0].numpy())
         assert transformer.shape == at.shape == (frequency.INTERVALS + 1,)
 
     def test_a_request_that_cannot_be_answered_is_refused_in_words(self):
         content = {"kind": "band", "id": "a", "model": MODEL, "bayes": "nosuch", "right": "right"}
+        content |= {"doubt": 0.0}
         empty = np.zeros(0).tobytes()
         [(reply, _)] = replies(FrequencyExplorer(), content, [empty, empty, np.ones(1).tobytes()])
         assert reply["kind"] == "failed" and "got 'nosuch'" in reply["message"]

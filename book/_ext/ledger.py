@@ -1,23 +1,23 @@
-"""The ledger of claims: made of what the chapters found, as their executed notebooks tell it, and of nothing else.
+"""The ledger of claims: made of the findings that follow from the stored tables, and of nothing else.
 
-A page that holds the directive `{ledger}` is given, once all chapters have run, a table of the verdicts and one section
-for each claim: the claim, the rule, the verdict, each measure with its interval, and a link to the section whose figure
-shows it.
+A page that holds the directive `{ledger}` is given a line for each claim, with its verdict, its number and its figure
+as a thumbnail; then a section for each, with the rule, the measures and a link to the section of the chapter. Bold
+words such as "C6: supported" become a badge on every page.
 """
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from jupyter_cache import get_cache
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from icl_lib.claims import CLAIMS, MIME, VERDICTS, Finding
+from icl_lib import figures, results
+from icl_lib.claims import CLAIMS, OURS, VERDICTS, Claim, Finding
+from icl_lib.experiments import findings
 
-Chapter = tuple[str, Finding]
+Cell = nodes.Node | str
 
 
 class Place(nodes.General, nodes.Element):
@@ -25,41 +25,21 @@ class Place(nodes.General, nodes.Element):
 
 
 class LedgerDirective(SphinxDirective):
-    """Mark the place; the chapters that are read after this page have not run yet."""
+    """Mark the place; the titles of the chapters that it links to are known once they are read."""
 
     def run(self) -> list[nodes.Node]:
         """Leave a mark, within which the sections of the claims have their titles."""
         return [Place()]
 
 
-def findings(cache: Path, notebooks: Path) -> dict[str, Chapter]:
-    """What the notebooks have found: by claim, the chapter's page and the finding.
-
-    Args:
-        cache: the folder of the execution cache, which holds each notebook's outputs.
-        notebooks: the folder of the notebooks.
-
-    Raises:
-        ValueError: two findings of one claim.
-    """
-    executed = get_cache(cache)
-    found: dict[str, Chapter] = {}
-    for path in sorted(notebooks.glob("*.ipynb")):
-        record = executed.match_cache_file(path)
-        for cell in executed.get_cache_bundle(record.pk).nb.cells:
-            for output in cell.get("outputs", ()):
-                values = output.get("data", {}).get(MIME)
-                if values is None:
-                    continue
-                if values["claim"] in found:
-                    raise ValueError(
-                        f"{values['claim']} is judged twice: in {path.stem} and before"
-                    )
-                found[values["claim"]] = (f"notebooks/{path.stem}", Finding.from_dict(values))
-    return found
+_KEY = "|".join(sorted(CLAIMS, key=len, reverse=True))
+BADGE = re.compile(rf"({_KEY}): ({'|'.join(sorted(VERDICTS, key=len, reverse=True))})")
 
 
-VERDICT = re.compile(rf"(C\d): ({'|'.join(sorted(VERDICTS, key=len, reverse=True))})")
+def badge(verdict: str, words: str = "") -> nodes.inline:
+    """A verdict in its frame."""
+    classes = ["icl-verdict", f"is-{verdict.replace(' ', '-')}"]
+    return nodes.inline("", words or verdict, classes=classes)
 
 
 def badges(app: Sphinx, doctree: nodes.document, docname: str) -> None:
@@ -67,29 +47,33 @@ def badges(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     for strong in list(doctree.findall(nodes.strong)):
         # A number's name stands beside it as a comment, which is raw HTML.
         words = "".join(part.astext() for part in strong if isinstance(part, nodes.Text))
-        match = VERDICT.fullmatch(words)
+        match = BADGE.fullmatch(words)
         if match:
             key, verdict = match.groups()
             uri = f"{app.builder.get_relative_uri(docname, 'book/ledger')}#{key.lower()}"
             link = nodes.reference("", "", refuri=uri, internal=True)
-            classes = ["icl-verdict", f"is-{verdict.replace(' ', '-')}"]
-            link += nodes.inline("", f"{key}: {verdict}", classes=classes)
+            link += badge(verdict, words)
             strong.replace_self(link)
 
 
-def paragraph(*parts: nodes.Node | str) -> nodes.paragraph:
+def raw(markup: str) -> nodes.raw:
+    """HTML as it is."""
+    return nodes.raw("", markup, format="html")
+
+
+def paragraph(*parts: Cell) -> nodes.paragraph:
     """A paragraph of text and inline nodes."""
     made = nodes.paragraph()
     made += [nodes.Text(part) if isinstance(part, str) else part for part in parts]
     return made
 
 
-def table(rows: Sequence[Sequence[nodes.Node | str]], heads: Sequence[str]) -> nodes.table:
+def table(rows: Sequence[Sequence[Cell]], heads: Sequence[str], *classes: str) -> nodes.table:
     """A table with these heads; a cell is text or an inline node."""
     group = nodes.tgroup(cols=len(heads))
     group += [nodes.colspec(colwidth=1) for _ in heads]
 
-    def row(cells: Sequence[nodes.Node | str]) -> nodes.row:
+    def row(cells: Sequence[Cell]) -> nodes.row:
         made = nodes.row()
         made += [nodes.entry("", paragraph(cell)) for cell in cells]
         return made
@@ -97,51 +81,80 @@ def table(rows: Sequence[Sequence[nodes.Node | str]], heads: Sequence[str]) -> n
     head, body = nodes.thead("", row(heads)), nodes.tbody()
     body += [row(cells) for cells in rows]
     group += [head, body]
-    return nodes.table("", group, classes=["icl-ledger"])
+    return nodes.table("", group, classes=list(classes))
 
 
-def badge(chapter: Chapter | None) -> nodes.inline:
-    """The verdict of what a chapter has found."""
-    verdict = chapter[1].verdict if chapter else "not tested"
-    return nodes.inline("", verdict, classes=["icl-verdict", f"is-{verdict.replace(' ', '-')}"])
+def overview(found: dict[str, Finding]) -> nodes.table:
+    """All claims, a line each, which leads to its section."""
 
-
-def overview(found: dict[str, Chapter]) -> nodes.table:
-    """All claims with their verdicts, each a link to its section."""
-    rows = [
-        (
-            nodes.reference("", key, refid=key.lower(), internal=True),
-            claim.statement,
-            badge(found.get(key)),
+    def line(key: str, claim: Claim) -> list[Cell]:
+        link = nodes.reference("", key, refid=key.lower(), internal=True)
+        if key not in found:
+            return [link, claim.statement, badge("not tested"), "", "", ""]
+        finding = found[key]
+        number = figures.estimate(*finding.measures[claim.headline])
+        others = ", ".join(
+            f"{who.removeprefix('null: ')}: {claim.judge(measures)}"
+            for who, measures in finding.beside.items()
         )
-        for key, claim in CLAIMS.items()
-    ]
-    made = table(rows, ("claim", "what the paper says", "on our models"))
-    made["classes"] = ["icl-verdicts"]
-    return made
+        picture = raw(finding.draw(small=True).svg)
+        return [
+            link,
+            claim.statement,
+            badge(finding.verdict),
+            f"{claim.headline}: {number}",
+            others,
+            picture,
+        ]
+
+    heads = ("claim", "what is said", "ours", "its number", "by the same rule", "measures")
+    return table([line(*each) for each in CLAIMS.items()], heads, "icl-verdicts")
 
 
-def entry(app: Sphinx, docname: str, key: str, chapter: Chapter | None) -> nodes.section:
+def entry(app: Sphinx, docname: str, claim: Claim, finding: Finding | None) -> nodes.section:
     """The section of one claim."""
-    claim = CLAIMS[key]
-    section = nodes.section(ids=[key.lower()], names=[key.lower()], classes=["icl-claim"])
-    title = nodes.title("", f"{key}: ")
-    title += badge(chapter)
+    anchor = claim.key.lower()
+    section = nodes.section(ids=[anchor], names=[anchor], classes=["icl-claim"])
+    title = nodes.title("", f"{claim.key}: ")
+    title += badge(finding.verdict if finding else "not tested")
     section += title
     section += paragraph(nodes.emphasis("", claim.statement), f" ({claim.status})")
-    if chapter is None:
+
+    def told(head: str, words: str) -> None:
+        nonlocal section
+        section += paragraph(nodes.strong("", f"{head}: "), f"{words}.")
+
+    if finding is None:
+        told("To be measured", claim.measure)
+        told("Rule", claim.rule)
         section += paragraph("No chapter tests this yet.")
         return section
-    page, finding = chapter
-    section += paragraph(nodes.strong("", "Measured: "), claim.measure, ".")
-    section += paragraph(nodes.strong("", "Rule: "), claim.rule, ".")
-    if finding.note:
-        section += paragraph(nodes.strong("", "With: "), finding.note, ".")
-    section += table(list(finding.told().items()), ("measure", "estimate (90% interval)"))
-    uri = f"{app.builder.get_relative_uri(docname, page)}#{finding.section}"
-    title_of = app.env.titles[page].astext()
-    link = nodes.reference("", f"The figure, in “{title_of}”", refuri=uri, internal=True)
-    section += paragraph(link, ".")
+    if finding.missing:
+        told(
+            "Not testable",
+            f"what it rests on has not learnt its own classes ({'; '.join(finding.missing)})",
+        )
+        told("By the rule alone", finding.by_rule)
+    page, where = finding.where.split("#")
+    uri = f"{app.builder.get_relative_uri(docname, page)}#{where}"
+    name = f"the section in “{app.env.titles[page].astext()}”"
+    number = figures.estimate(*finding.measures[claim.headline])
+    link = nodes.reference("", name, refuri=uri, internal=True)
+    section += paragraph(nodes.strong("", f"{claim.headline}: "), f"{number}; see ", link, ".")
+    section += raw("<details><summary>The rule and all measures</summary>")
+    section += raw(finding.draw()._repr_html_())
+    told("Measured", claim.measure)
+    told("Rule", claim.rule)
+    told("On", finding.note)
+    for who, measures in finding.beside.items():
+        told(f"{who[0].upper()}{who[1:]}, by the same rule", claim.judge(measures))
+    if claim.changed:
+        told("The rule changed", claim.changed.removesuffix("."))
+    words = finding.told()
+    columns = [OURS, *finding.beside]
+    rows = [[name, *(said[who] for who in columns)] for name, said in words.items()]
+    section += table(rows, ("measure, with its 90% interval", *columns), "icl-ledger")
+    section += raw("</details>")
     return section
 
 
@@ -150,9 +163,9 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     places = list(doctree.findall(Place))
     if not places:
         return
-    found = findings(Path(app.config.nb_execution_cache_path), Path(app.srcdir) / "notebooks")
+    found = findings({name: results.read(name) for name in results.EXPERIMENTS})
     for place in places:
-        sections = [entry(app, docname, key, found.get(key)) for key in CLAIMS]
+        sections = [entry(app, docname, claim, found.get(key)) for key, claim in CLAIMS.items()]
         place.replace_self([overview(found), *sections])
 
 

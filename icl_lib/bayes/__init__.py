@@ -16,9 +16,9 @@ cells that are cut finer where it matters (`bands`). The predictor is the averag
 each weighted by its prior probability times its evidence. For a mixture that is the
 posterior-weighted blend of the components' own predictors (Panwar et al., arXiv 2306.04891).
 
-Two things stand between this and exactness. The data carry no noise, yet the predictor assumes
-noise of standard deviation `JITTER`; and the integral over frequencies is a sum, which the tests
-compare with a far finer one.
+Two things stand between this and exactness. Besides the noise that it is told of, by default none, the predictor
+assumes noise of standard deviation `JITTER`; and the integral over frequencies is a sum, which the tests compare with a
+far finer one. What is predicted is f, not the noisy value.
 
 ReluNetwork has no such form. In its place stands its limit at infinite width, the Gaussian process
 with the first-order arc-cosine kernel (Cho and Saul 2009): **an approximation**, the only one here.
@@ -29,10 +29,12 @@ Rooms: `posterior` and `coefficients` (what one asks for), `parts` (a class as s
 
 from icl_lib.bayes.bands import COARSE, FINE, ZOOMED, Resolution
 from icl_lib.bayes.coefficients import posterior_coefficients
+from icl_lib.bayes.doubt import with_doubt
 from icl_lib.bayes.graphs import (
     BandPosterior,
     CurvePosterior,
     PrefixPosterior,
+    SmoothPosterior,
     band_module,
     curve_module,
     prefix_module,
@@ -57,6 +59,7 @@ __all__ = [
     "Posterior",
     "PrefixPosterior",
     "Resolution",
+    "SmoothPosterior",
     "band_module",
     "curve_module",
     "posterior_coefficients",
@@ -64,4 +67,5 @@ __all__ = [
     "posterior_predictive",
     "predictor",
     "prefix_module",
+    "with_doubt",
 ]

@@ -19,6 +19,7 @@ def posterior_coefficients(
     xs: Float[Tensor, "batch examples dim"],
     ys: Float[Tensor, "batch examples"],
     *,
+    noise: float = 0.0,
     jitter: float = JITTER,
 ) -> Float[Tensor, "batch examples dim"]:
     """Posterior mean of the coefficients of a linear function, from the examples before each.
@@ -27,6 +28,7 @@ def posterior_coefficients(
         function_class: of linear functions.
         xs: inputs (B, n, d).
         ys: values (B, n).
+        noise: as for `posterior_predictive`.
         jitter: as for `posterior_predictive`.
 
     Returns:
@@ -35,7 +37,7 @@ def posterior_coefficients(
     Raises:
         ValueError: as for `posterior_predictive`; a class of other than linear functions.
     """
-    check(function_class, xs, ys, jitter)
+    assumed = check(function_class, xs, ys, noise, jitter)
     means, log_masses = [], []
     axes = torch.eye(xs.shape[-1], dtype=torch.float64, device=xs.device)[None]
     for prior, parts in expand(function_class):
@@ -44,7 +46,7 @@ def posterior_coefficients(
                 raise ValueError(f"only linear functions have coefficients, got {part.basic!r}")
         latent = values_of(parts, xs)
         features = _stacked(features_of(parts, xs.double(), latent), latent)  # (B, N, n, F)
-        weights, log_evidence = updates(features, ys.double(), jitter)
+        weights, log_evidence = updates(features, ys.double(), assumed)
         log_mass = log_evidence + log(prior / latent.shape[1])  # (B, N, n)
         peak = log_mass.amax(1, keepdim=True)
         mass = (log_mass - peak).exp()

@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from icl_lib.bayes.bands import COARSE, ZOOMED, Resolution, centres, n_cells, zoom
+from icl_lib.bayes.doubt import smooth_functions
 from icl_lib.bayes.parts import Part, expand, features_of
-from icl_lib.bayes.regression import JITTER, Noise, regress, updates
+from icl_lib.bayes.regression import JITTER, Noise, krige, regress, updates
 from icl_lib.samplers import DenseLinear, FunctionClass, Mixture, Sinusoid, SparseLinear
 
 
@@ -72,6 +73,9 @@ class CurvePosterior(nn.Module):
         ys: Float[Tensor, "1 examples"],
         queries: Float[Tensor, "1 queries 1"],
         weight: Float[Tensor, ""],
+        doubt: Float[Tensor, ""] | None = None,
+        smooth: Float[Tensor, "1 queries"] | None = None,
+        smooth_evidence: Float[Tensor, "1 1"] | None = None,
     ) -> tuple[
         Float[Tensor, "1 queries"], Float[Tensor, "1 queries"], Float[Tensor, "1 components"]
     ]:
@@ -82,10 +86,13 @@ class CurvePosterior(nn.Module):
             ys: their values.
             queries: where to predict.
             weight: the combination's weight on the line, which the oracle knows.
+            doubt: prior probability of some other smooth function (see `with_doubt`); None is certainty.
+            smooth: what `SmoothPosterior` predicts for the same prompt; where it is not given, it is asked.
+            smooth_evidence: the log evidence that comes with it.
 
         Returns:
             The mixture's prediction (1, Q), the oracle's (1, Q), and the probability (1, 2) of line
-            and sine.
+            and sine; (1, 3) with a doubt, which comes last.
         """
         x, targets = queries[0, :, 0], ys[:, None]
         line = features_of((Part(self.line),), xs, xs.new_zeros(1, 1, 0))
@@ -103,11 +110,78 @@ class CurvePosterior(nn.Module):
         )
         sine, oracle = (straight + wave).split(1)  # (1, Q) each
 
-        prior = xs.new_tensor([self.line_weight, 1 - self.line_weight]).log()
-        evidence = torch.cat([line_evidence, _log_sum(log_mass[:1])], dim=1)
-        probability = (prior + evidence).softmax(1)
-        mixture = probability[:, :1] * slope[:, 0] * x + probability[:, 1:] * sine
+        prior = xs.new_tensor([self.line_weight, 1 - self.line_weight])
+        mixture, probability = _weigh(
+            prior,
+            [slope[:, 0] * x, sine],
+            [line_evidence, _log_sum(log_mass[:1])],
+            (xs, ys, queries),
+            self.noise.jitter,
+            (doubt, smooth, smooth_evidence),
+        )
         return mixture, oracle, probability
+
+
+Doubt = tuple[Tensor | None, Tensor | None, Tensor | None]
+"""The prior probability of a smooth function, what it predicts, and its log evidence."""
+
+
+def _weigh(
+    prior: Float[Tensor, " classes"],
+    means: Sequence[Float[Tensor, "1 queries"]],
+    evidences: Sequence[Float[Tensor, "1 1"]],
+    prompt: tuple[Tensor, Tensor, Tensor],
+    jitter: float,
+    other: Doubt,
+) -> tuple[Float[Tensor, "1 queries"], Float[Tensor, "1 components"]]:
+    """The predictions of the classes, and of a doubt, weighted by prior times evidence; and these weights."""
+    doubt, mean, evidence = other
+    if doubt is not None:
+        if mean is None or evidence is None:
+            mean, evidence = SmoothPosterior(jitter=jitter)(*prompt)
+        means, evidences = [*means, mean], [*evidences, evidence]
+        prior = torch.cat([(1 - doubt) * prior, doubt[None]])
+    probability = (prior.log() + torch.cat(list(evidences), dim=1)).softmax(1)
+    return (probability[:, :, None] * torch.stack(list(means), dim=1)).sum(1), probability
+
+
+class SmoothPosterior(nn.Module):
+    """The smooth functions that a doubter allows for, as a graph that all priors of functions of one number share.
+
+    Args:
+        jitter: as for `posterior_predictive`.
+    """
+
+    def __init__(self, *, jitter: float = JITTER) -> None:
+        super().__init__()
+        self.jitter = jitter
+
+    def forward(
+        self,
+        xs: Float[Tensor, "1 examples 1"],
+        ys: Float[Tensor, "1 examples"],
+        queries: Float[Tensor, "1 queries 1"],
+    ) -> tuple[Float[Tensor, "1 queries"], Float[Tensor, "1 1"]]:
+        """Predict a curve. Everything is float64.
+
+        Args:
+            xs: the in-context examples, of which there may be none.
+            ys: their values.
+            queries: where to predict.
+
+        Returns:
+            The prediction (1, Q), and the log evidence (1, 1) in the units of `regress`.
+        """
+        priors, functions = zip(*smooth_functions(1), strict=True)
+        # One more example, which says nothing: over none at all a scan, and in onnxruntime-web a sum, has no shape.
+        says = nn.functional.pad(torch.ones_like(ys), (0, 1))
+        points, values = nn.functional.pad(xs, (0, 0, 0, 1)), nn.functional.pad(ys, (0, 1))
+        among = torch.cat([one.covariance(points, points) for one in functions])
+        at = torch.cat([one.covariance(points, queries) for one in functions])
+        among, at = among * says[:, :, None] * says[:, None], at * says[:, :, None]
+        means, evidence = krige(among, at, values, self.jitter)
+        log_mass = (xs.new_tensor(priors).log() + evidence)[None]  # (1, lengths)
+        return log_mass.softmax(1) @ means, _log_sum(log_mass)
 
 
 def band_module(function_class: FunctionClass) -> BandPosterior:
@@ -154,6 +228,9 @@ class BandPosterior(nn.Module):
         xs: Float[Tensor, "1 examples 1"],
         ys: Float[Tensor, "1 examples"],
         queries: Float[Tensor, "1 queries 1"],
+        doubt: Float[Tensor, ""] | None = None,
+        smooth: Float[Tensor, "1 queries"] | None = None,
+        smooth_evidence: Float[Tensor, "1 1"] | None = None,
     ) -> tuple[Float[Tensor, "1 queries"], Float[Tensor, "1 components"]]:
         """Predict a curve. Everything is float64.
 
@@ -161,9 +238,13 @@ class BandPosterior(nn.Module):
             xs: the in-context examples, of which there may be none.
             ys: their values.
             queries: where to predict.
+            doubt: prior probability of some other smooth function (see `with_doubt`); None is certainty.
+            smooth: what `SmoothPosterior` predicts for the same prompt; where it is not given, it is asked.
+            smooth_evidence: the log evidence that comes with it.
 
         Returns:
-            The prediction (1, Q) and the probability (1, K) of each component.
+            The prediction (1, Q) and the probability (1, K) of each component; (1, K + 1) with a doubt, which comes
+            last.
         """
         targets = ys[:, None]
         means, evidences = [], []
@@ -177,9 +258,9 @@ class BandPosterior(nn.Module):
                 weights = log_mass.softmax(1)[:, :, None] * weights
             means.append(_curve(part, self.resolution, latent, weights, queries))
             evidences.append(_log_sum(log_mass))
-        prior = xs.new_tensor([weight for weight, _ in self.components]).log()
-        probability = (prior + torch.cat(evidences, dim=1)).softmax(1)
-        return (probability[:, :, None] * torch.stack(means, dim=1)).sum(1), probability
+        prior = xs.new_tensor([weight for weight, _ in self.components])
+        other = doubt, smooth, smooth_evidence
+        return _weigh(prior, means, evidences, (xs, ys, queries), self.noise.jitter, other)
 
 
 def _log_sum(log_mass: Tensor) -> Tensor:

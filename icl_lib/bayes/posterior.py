@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import log, pi, prod
+from math import hypot, log, pi, prod
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icl_lib._validate import check_positive, check_prompts, check_queries
+from icl_lib._validate import check_not_negative, check_positive, check_prompts, check_queries
 from icl_lib.bayes.bands import FINE, Resolution, n_cells, zoom
 from icl_lib.bayes.parts import Parts, covariance_of, expand, features_of, values_of
 from icl_lib.bayes.regression import JITTER, Noise, regress
@@ -40,6 +40,7 @@ def posterior_predictive(
     xs: Float[Tensor, "batch examples dim"],
     ys: Float[Tensor, "batch examples"],
     *,
+    noise: float = 0.0,
     jitter: float = JITTER,
     resolution: Resolution = FINE,
 ) -> Posterior:
@@ -49,7 +50,8 @@ def posterior_predictive(
         function_class: the prior. With a ReluNetwork in it the answer is an approximation.
         xs: inputs, shape (B, n, d).
         ys: values, shape (B, n), in units of f.
-        jitter: standard deviation of the noise assumed, in units of f.
+        noise: standard deviation of the noise on `ys`, in units of f.
+        jitter: standard deviation of the noise assumed besides, in units of f.
         resolution: how finely frequencies are resolved.
 
     Returns:
@@ -58,15 +60,15 @@ def posterior_predictive(
 
     Raises:
         ValueError: prompts of another shape, dimension or type than `function_class` takes, or not
-            finite; a jitter that is not positive; more than MAX_SUPPORTS supports.
+            finite; a jitter that is not positive, a negative noise; more than MAX_SUPPORTS supports.
     """
-    check(function_class, xs, ys, jitter)
+    assumed = check(function_class, xs, ys, noise, jitter)
     means = [ys.new_empty(len(ys), 0)]
     probabilities = [ys.new_empty(len(ys), 0, len(function_class.components()))]
     for i in range(xs.shape[1]):
         before, here = slice(0, i), slice(i, i + 1)
         mean, probability = _in_chunks(
-            function_class, xs[:, before], ys[:, before], xs[:, here], jitter, resolution
+            function_class, xs[:, before], ys[:, before], xs[:, here], assumed, resolution
         )
         means.append(mean)
         probabilities.append(probability[:, None])
@@ -79,6 +81,7 @@ def posterior_curve(
     ys: Float[Tensor, "batch examples"],
     queries: Float[Tensor, "batch queries dim"],
     *,
+    noise: float = 0.0,
     jitter: float = JITTER,
     resolution: Resolution = FINE,
 ) -> tuple[Float[Tensor, "batch queries"], Float[Tensor, "batch components"]]:
@@ -89,7 +92,8 @@ def posterior_curve(
         xs: inputs, shape (B, n, d).
         ys: values, shape (B, n).
         queries: inputs, shape (B, Q, d).
-        jitter: standard deviation of the noise assumed, in units of f.
+        noise: standard deviation of the noise on `ys`, in units of f.
+        jitter: standard deviation of the noise assumed besides, in units of f.
         resolution: how finely frequencies are resolved.
 
     Returns:
@@ -100,26 +104,36 @@ def posterior_curve(
         ValueError: as for `posterior_predictive`; or queries that do not fit `xs` or are not
             finite.
     """
-    check(function_class, xs, ys, jitter)
+    assumed = check(function_class, xs, ys, noise, jitter)
     check_queries(xs, queries)
-    return _in_chunks(function_class, xs, ys, queries, jitter, resolution)
+    return _in_chunks(function_class, xs, ys, queries, assumed, resolution)
 
 
 def predictor(
-    function_class: FunctionClass, *, jitter: float = JITTER, resolution: Resolution = FINE
+    function_class: FunctionClass,
+    *,
+    noise: float = 0.0,
+    jitter: float = JITTER,
+    resolution: Resolution = FINE,
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the exact Bayes predictor in the common form: (xs (B, n, d), ys (B, n)) -> (B, n)."""
 
     def predict(xs: Tensor, ys: Tensor) -> Tensor:
         return posterior_predictive(
-            function_class, xs, ys, jitter=jitter, resolution=resolution
+            function_class, xs, ys, noise=noise, jitter=jitter, resolution=resolution
         ).mean
 
     return predict
 
 
-def check(function_class: FunctionClass, xs: Tensor, ys: Tensor, jitter: float) -> None:
-    """Refuse prompts that `function_class` does not take, and a jitter that is not positive."""
+def check(
+    function_class: FunctionClass, xs: Tensor, ys: Tensor, noise: float, jitter: float
+) -> float:
+    """The standard deviation of noise and jitter together.
+
+    Raises:
+        ValueError: prompts that `function_class` does not take, a negative noise, a jitter that is not positive.
+    """
     check_prompts(xs, ys)
     if not isinstance(function_class, FunctionClass):
         raise ValueError(
@@ -131,7 +145,9 @@ def check(function_class: FunctionClass, xs: Tensor, ys: Tensor, jitter: float) 
             f"{function_class!r} takes inputs of dimension {function_class.dim}, "
             f"got xs {tuple(xs.shape)}"
         )
+    check_not_negative("noise", noise)
     check_positive("jitter", jitter)
+    return hypot(noise, jitter)
 
 
 def _in_chunks(

@@ -7,9 +7,13 @@ from math import log
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch._higher_order_ops.scan import scan
 
 JITTER = 1e-3
-"""Standard deviation of the noise that the predictor assumes, in units of f. The data have none."""
+"""Standard deviation of the noise that the predictor assumes besides what it is told of, in units of f."""
+
+
+State = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 class Noise:
@@ -118,6 +122,56 @@ def updates(
         mean = mean + gain * surprise[..., None]
         covariance = covariance - gain[..., :, None] * reach[..., None, :]
     return torch.stack(means, -2), torch.stack(evidences, -1)
+
+
+def krige(
+    covariance: Float[Tensor, "rows examples examples"],
+    reach: Float[Tensor, "rows examples queries"],
+    ys: Float[Tensor, "1 examples"],
+    jitter: float,
+) -> tuple[Float[Tensor, "rows queries"], Float[Tensor, " rows"]]:
+    """A Gaussian process's prediction at queries, and its log evidence, by elimination: an example at a time.
+
+    With K = covariance + jitter^2 I the prediction is reach' K^-1 y. Eliminate the examples from [K | y | reach] one by
+    one, and each pivot row holds what its example says beyond those before: its variance s, its surprise z, and its
+    covariance c with each query. They add z c / s to the predictions and -(z^2 / s + log(s / jitter^2)) / 2 to the log
+    evidence. That needs no factor, and as a scan one graph serves any number of examples.
+
+    Args:
+        covariance: between the examples, of which there is at least one, for each of R processes.
+        reach: between examples and queries.
+        ys: values of the examples.
+        jitter: standard deviation of the noise on them.
+
+    Returns:
+        Predictions (R, Q) and log evidence (R,), but for the constants that `regress` leaves out too.
+    """
+    noise = covariance.new_tensor(jitter**2)
+    values = ys[:, :, None].repeat(len(covariance), 1, 1)
+    each = torch.arange(covariance.shape[1], device=ys.device)
+    covariance = covariance + noise * (each[:, None] == each).to(ys.dtype)
+
+    def eliminate(state: State, example: Tensor) -> tuple[State, Tensor]:
+        covariance, values, reach, means, evidence = state
+        row, surprise, queries = (part.index_select(1, example) for part in state[:3])
+        variance = row.index_select(2, example)  # (R, 1, 1), as `surprise`
+        share = covariance.index_select(2, example) / variance  # (R, n, 1)
+        gain = 0.5 * (surprise.square() / variance + (variance / noise).log())
+        return (
+            covariance - share * row,
+            values - share * surprise,
+            reach - share * queries,
+            means + queries * (surprise / variance),
+            evidence - gain,
+        ), example.clone()
+
+    state = (covariance, values, reach, torch.zeros_like(reach[:, :1]), values[:, :1] * 0.0)
+    if torch.compiler.is_exporting():
+        state, _ = scan(eliminate, state, each[:, None])
+    else:
+        for example in each[:, None]:
+            state, _ = eliminate(state, example)
+    return state[3][:, 0], state[4][:, 0, 0]
 
 
 def _dot(left: list[Tensor], right: list[Tensor]) -> Tensor | float:

@@ -1,6 +1,6 @@
 """The live figures of the book: one anywidget class and one front end for each.
 
-In a running notebook the kernel computes, here; on the built page the browser does, in engine.mjs, with the graphs that
+In a running notebook the kernel computes, here; on the built page the browser does, in engine.js, with the graphs that
 `icl_lib.browser` exported from the torch modules used here. The front ends draw samples, sliders and lines only.
 """
 

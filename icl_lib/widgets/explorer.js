@@ -39,7 +39,7 @@ function drawFunction(seed) {
   return drawn;
 }
 
-const CURVE = { kind: 'curve', settings: ['model', 'bayes', 'weight'], asks: ['xs', 'ys', 'queries'], answers: [...COMPUTED, 'probability'] };
+const CURVE = { kind: 'curve', settings: ['model', 'bayes', 'weight', 'doubt'], asks: ['xs', 'ys', 'queries'], answers: [...COMPUTED, 'probability'] };
 
 function modelLabel(name) {
   if (name.startsWith('yours: ')) return name; // a running kernel's
@@ -49,23 +49,27 @@ function modelLabel(name) {
 }
 
 function render({ model, el }) {
+  if (tooOld(el)) return;
   const initial = () => ({
     ...Object.fromEntries(Object.keys(SLIDERS).map((name) => [name, model.get(name)])),
     seed: model.get('seed'),
+    doubt: model.get('doubt'),
     model: model.get('model'),
     examples: null,
     hidden: new Set(),
   });
   const state = initial();
-  let reply = null; // the engine's latest answer, with its request
+  let reply = null; // the latest answer, with its request
+  let round = 0; // how often the view has moved
 
   // ---- the view in the address ----
 
-  const keys = [...Object.values(SLIDERS).map(({ key }) => key), 'seed', 'model', 'hide', 'pts'];
+  const keys = [...Object.values(SLIDERS).map(({ key }) => key), 'seed', 'doubt', 'model', 'hide', 'pts'];
   const address = addressBar(model.get('key'), keys);
   const share = (soon) => {
     const view = Object.fromEntries(Object.entries(SLIDERS).map(([name, { key }]) => [key, state[name]]));
     Object.assign(view, { seed: state.seed, model: state.model, hide: [...state.hidden].join('_') || null });
+    view.doubt = state.doubt === model.get('doubt') ? null : state.doubt;
     view.pts = state.examples && writeExamples(state.examples);
     address.write(view, soon);
   };
@@ -74,6 +78,7 @@ function render({ model, el }) {
   const { take, unread } = viewReader(given, state);
   for (const [name, { key, low, high, step }] of Object.entries(SLIDERS)) take(key, name, readNumber(given[key], low, high, step));
   take('seed', 'seed', readNumber(given.seed, 0, 2 ** 32 - 1, 1));
+  take('doubt', 'doubt', readDoubt(given.doubt));
   take('model', 'model', model.get('models').includes(given.model) ? given.model : undefined);
   take('pts', 'examples', given.pts && readExamples(given.pts));
   take('hide', 'hidden', new Set((given.hide ?? '').split('_').filter((name) => name in LINES)));
@@ -103,13 +108,14 @@ function render({ model, el }) {
     },
   });
   const belief = posteriorBars();
-  belief.name([['line', 'line'], ['sine', 'sine']]);
 
   /** Everything that follows the sliders at once, before any engine answers. */
   function drawLocal() {
     view.draw();
     legend.note('transformer', modelLabel(state.model));
+    legend.note('mixture', state.doubt ? 'with a grain of doubt' : LINES.mixture.note);
     legend.draw(meanSquare(QUERIES, QUERIES.map(truth)));
+    belief.name([['line', 'line'], ['sine', 'sine'], ...(state.doubt ? [['other', 'other']] : [])]);
     const outside = state.frequency < BAND[0] || state.frequency > BAND[1];
     controls.frequency.root.classList.toggle('is-outside', outside);
   }
@@ -127,19 +133,23 @@ function render({ model, el }) {
       model: state.model,
       bayes: model.get('bayes'),
       weight: state.weight,
+      doubt: state.doubt,
       xs: Float64Array.from(list, ([x]) => x),
       ys: Float64Array.from(list, ([, y]) => y),
       queries: QUERIES,
       truth: QUERIES.map(truth),
+      round,
       asked: performance.now(),
     };
   };
 
-  function changed() {
-    if (!reply) drawNumbers(null);
-    if (!reply && engine.stage !== 'failed') place.show(true); // truth and examples, until the lines come
+  function moved() {
+    round += 1;
     engine.ask(); // first, so that the engine computes while this draws
     drawLocal();
+  }
+  function changed() {
+    moved();
     share();
   }
 
@@ -148,28 +158,24 @@ function render({ model, el }) {
     model,
     protocol: CURVE,
     wanted,
-    busy: () => root,
-    answer(numbers, request, first) {
+    root: () => root,
+    answer(numbers, request) {
       const errors = Object.fromEntries(COMPUTED.map((name) => [name, meanSquare(QUERIES, numbers[name], request.truth)]));
       reply = { ...request, ...numbers, errors };
       view.show(QUERIES, Object.fromEntries(COMPUTED.map((name) => [name, reply[name]])));
       drawNumbers(reply);
-      if (first) place.show(true);
       engine.took(`in ${Math.max(1, Math.round(numbers.milliseconds))} ms`);
       table.update();
       el.dispatchEvent(new CustomEvent('icl-drawn', { detail: { latency: performance.now() - request.asked } }));
     },
     failed() {
       play.stop();
-      if (reply) return 'The lines are from before.';
-      place.show(false);
-      const { weight, n_examples } = initial();
-      return place.still ? `The figure is a still picture of a = ${weight.toFixed(2)} with ${n_examples} examples.` : '';
+      if (!reply || reply.round === round) return '';
+      return `The faint lines are those of a = ${reply.weight.toFixed(2)} with ${reply.xs.length} examples.`;
     },
     opened: (models) => markMissing(chooser, models),
   });
   const { say } = engine;
-  const place = stillStage(el, view.plot, () => engine.stage === 'live');
 
   // ---- the controls ----
 
@@ -205,6 +211,15 @@ function render({ model, el }) {
     h('small', { class: 'icl-equation' }, h('span', {}, '0: the sine'), h('span', {}, it('f'), ' = ', it('a'), ' · line + (1 − ', it('a'), ') · sine'), h('span', {}, '1: the line')),
   );
 
+  controls.doubt = doubtSlider({
+    value: state.doubt,
+    oninput(doubt) {
+      play.stop();
+      state.doubt = doubt;
+      changed();
+    },
+  });
+
   const chooserId = fresh('model');
   const chooser = h('select', { id: chooserId });
   chooser.append(...model.get('models').map((name) => h('option', { value: name }, modelLabel(name))));
@@ -228,8 +243,7 @@ function render({ model, el }) {
       if (snap(at, 0.01) === state.weight) return;
       state.weight = snap(at, 0.01);
       controls.weight.set(state.weight);
-      engine.ask();
-      drawLocal();
+      moved();
     },
     stopped: share,
   });
@@ -240,9 +254,8 @@ function render({ model, el }) {
     Object.assign(state, initial());
     view.unselect();
     showState();
-    drawLocal();
+    moved();
     address.write(null);
-    engine.ask();
   });
   const linkButton = button('Copy link', () => {
     share(0);
@@ -280,8 +293,8 @@ function render({ model, el }) {
     h(
       'div',
       { class: 'icl-body' },
-      h('div', { class: 'icl-left' }, place.stage, view.hint, controls.weight.root, actions),
-      h('div', { class: 'icl-right' }, legend.root, belief.root),
+      h('div', { class: 'icl-left' }, view.plot, view.hint, controls.weight.root, actions),
+      h('div', { class: 'icl-right' }, legend.root, belief.root, controls.doubt.root),
       engine.line,
       compact
         ? h('details', { class: 'icl-more' }, h('summary', {}, 'More controls'), h('div', {}, ...more, table.root))
@@ -289,12 +302,16 @@ function render({ model, el }) {
     ),
   );
   el.append(root);
-  const stopLooking = place.begin();
+  const stopLooking = replaceStill(el);
 
   showState();
   drawLocal();
   const first = model.get('first');
-  if (first?.errors && !shared) drawNumbers(first);
+  if (first?.lines && !shared) {
+    reply = { ...wanted(), ...first, ...first.lines };
+    view.show(QUERIES, first.lines);
+    drawNumbers(reply);
+  }
   if (unread.length) say(unreadWords(unread), { stays: true });
   engine.begin(shared);
 
@@ -302,10 +319,9 @@ function render({ model, el }) {
     Object.assign(state, initial(), { hidden: state.hidden });
     view.unselect();
     showState();
-    drawLocal();
-    engine.ask();
+    moved();
   };
-  const followed = [...Object.keys(SLIDERS), 'seed', 'model'].map((name) => `change:${name}`);
+  const followed = [...Object.keys(SLIDERS), 'seed', 'doubt', 'model'].map((name) => `change:${name}`);
   for (const name of followed) model.on(name, takeTraits);
 
   /** For tests and for curious readers at the console: the state, and the latest numbers with what they answer. */

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from icl_lib import page
 from icl_lib.model import Transformer
-from icl_lib.widgets.kernel import Explorer, serve, within
+from icl_lib.widgets.kernel import Explorer, check_doubt, serve, within
 from icl_lib.widgets.plot import as_prompt, draw_inputs, mean_square, top_of
 from icl_lib.widgets.source import source
 from icl_lib.widgets.still import REACH, curves_still, model_label
@@ -54,6 +54,8 @@ def curves(
     xs: Float[np.ndarray, " examples"],
     ys: Float[np.ndarray, " examples"],
     queries: Float[np.ndarray, " queries"],
+    *,
+    doubt: float = 0.0,
 ) -> dict[str, np.ndarray]:
     """Compute every line of the explorer, with the modules that are exported to the browser.
 
@@ -64,13 +66,15 @@ def curves(
         xs: inputs of the examples, shape (n,).
         ys: their values, shape (n,).
         queries: where to predict, shape (Q,).
+        doubt: of exact Bayes, that it is neither: see `bayes.with_doubt`.
 
     Returns:
-        `transformer`, `mixture` and `oracle`, shape (Q,), and `probability` of line and sine, shape (2,); float64.
+        `transformer`, `mixture` and `oracle`, shape (Q,), and `probability` of line, sine and neither, shape (3,);
+        float64.
     """
     exact = as_prompt(xs, ys, queries)
     mixture, oracle, probability = page.bayes_curve(bayes)(
-        *exact, torch.tensor(weight, dtype=torch.float64)
+        *exact, *(torch.tensor(number, dtype=torch.float64) for number in (weight, doubt))
     )
     lines: dict[str, Tensor] = {
         "transformer": page.transformer_curve(model)(*(values.float() for values in exact)),
@@ -95,6 +99,8 @@ class ConvexExplorer(Explorer):
         phase: of the sine, in units of pi, in [-1, 1].
         n_examples: in-context examples, 0 to 40.
         seed: of the inputs, in [0, 2**32).
+        doubt: of exact Bayes, that the function is neither line nor sine but some other smooth one: 0, a power of ten
+            from 1e-30 to 0.1, or 0.5.
         model: the transformer shown first: one of `models`, or, in a running notebook, what `icl_lib.load` takes.
         models: names of the transformers that the reader can choose, by default every size that is shipped.
         bayes: the mixture whose exact predictor is drawn.
@@ -116,12 +122,13 @@ class ConvexExplorer(Explorer):
     phase = traitlets.Float(0.0).tag(sync=True)
     n_examples = traitlets.Int(20).tag(sync=True)
     seed = traitlets.Int(1).tag(sync=True)
+    doubt = traitlets.Float(0.0).tag(sync=True)
     models = traitlets.List(traitlets.Unicode()).tag(sync=True)
     model = traitlets.Unicode("line+sine-0.5-tiny").tag(sync=True)
     bayes = traitlets.Unicode("line+sine-0.5").tag(sync=True)
     compact = traitlets.Bool(False).tag(sync=True)
     key = traitlets.Unicode("").tag(sync=True)
-    first = traitlets.Dict(help="the numbers of the first view, from `still`").tag(sync=True)
+    first = traitlets.Dict(help="lines and numbers of the first view, from `still`").tag(sync=True)
 
     @traitlets.default("models")
     def _shipped(self) -> list[str]:
@@ -142,10 +149,11 @@ class ConvexExplorer(Explorer):
         serve(self, "curve", lambda: self.models, self._compute)
 
     _in_range = within(RANGES)
+    _is_doubt = traitlets.validate("doubt")(check_doubt)
 
     def _compute(self, content: dict[str, Any], arrays: list[np.ndarray]) -> list[np.ndarray]:
         model = self.own.get(content["model"], content["model"])
-        lines = curves(model, content["bayes"], content["weight"], *arrays)
+        lines = curves(model, content["bayes"], content["weight"], *arrays, doubt=content["doubt"])
         return [lines[name] for name in (*COMPUTED, "probability")]
 
     def truth(self, xs: np.ndarray) -> np.ndarray:
@@ -156,16 +164,19 @@ class ConvexExplorer(Explorer):
     def still(self) -> HTML:
         """The first view as a still figure, to be displayed before the widget: it needs no script.
 
-        The live picture takes its place, of the same size and with the same lines. Its numbers go into the widget's
-        legend.
+        The live picture takes its place, of the same size and with the same lines. These and the numbers go to the
+        widget, which shows them until it has computed its own.
         """
         xs = np.array(draw_inputs(self.seed, self.n_examples))
         ys, truth = self.truth(xs), self.truth(QUERIES)
-        lines = curves(
-            self.own.get(self.model, self.model), self.bayes, self.weight, xs, ys, QUERIES
-        )
+        model = self.own.get(self.model, self.model)
+        lines = curves(model, self.bayes, self.weight, xs, ys, QUERIES, doubt=self.doubt)
         errors = {name: mean_square(QUERIES, lines[name] - truth) for name in COMPUTED}
-        self.first = {"errors": errors, "probability": lines["probability"].tolist()}
+        self.first = {
+            "lines": {name: lines[name].round(6).tolist() for name in COMPUTED},
+            "errors": errors,
+            "probability": lines["probability"].tolist(),
+        }
         fine = np.linspace(-REACH, REACH, 385)
         return curves_still(
             css=self._css,

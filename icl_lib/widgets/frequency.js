@@ -29,7 +29,7 @@ const LINES = {
 const COMPUTED = ['transformer', 'mixture', 'right'];
 const LOOKS = { right: 'oracle', truth: 'truth', mixture: 'mixture', transformer: 'transformer' };
 
-const BAND = { kind: 'band', settings: ['model', 'bayes', 'right'], asks: ['xs', 'ys', 'queries'], answers: [...COMPUTED, 'probability'] };
+const BAND = { kind: 'band', settings: ['model', 'bayes', 'right', 'doubt'], asks: ['xs', 'ys', 'queries'], answers: [...COMPUTED, 'probability'] };
 
 /** Amplitude and phase of a sine drawn from its class, as far as the sliders reach and to their steps. */
 function drawSine(seed) {
@@ -127,7 +127,7 @@ function errorStrip({ low, high, picked }) {
       const examples = curves ? `${curves.n_examples[row]} examples` : '';
       const told = here === null ? '' : ` At ${frequency} the transformer’s is ${pretty(here)}.`;
       caption.textContent = curves
-        ? `Mean squared error over many random sines of each frequency, inputs as in pretraining, ${examples}, computed beforehand.${told}`
+        ? `Mean squared error over many random sines of each frequency, as a share of their mean square, after ${examples}, computed beforehand.${told}`
         : 'Point at a frequency to go there.';
       plot.setAttribute('aria-label', curves ? `Mean squared error against frequency, on log axes, ${examples}.${told}` : empty.textContent);
     },
@@ -135,9 +135,11 @@ function errorStrip({ low, high, picked }) {
 }
 
 function render({ model, el }) {
+  if (tooOld(el)) return;
   const initial = () => ({
     ...Object.fromEntries(Object.keys(SLIDERS).map((name) => [name, model.get(name)])),
     seed: model.get('seed'),
+    doubt: model.get('doubt'),
     model: model.get('model'),
     examples: null,
     hidden: new Set(),
@@ -146,15 +148,17 @@ function render({ model, el }) {
   const about = Object.fromEntries(model.get('about').map((one) => [one.name, one]));
   const [low, high] = model.get('whole');
   const widest = REACH * SLIDERS.scale.high;
-  let reply = null; // the engine's latest answer, with its request
+  let reply = null; // the latest answer, with its request
+  let round = 0; // how often the view has moved
 
   // ---- the view in the address ----
 
-  const keys = [...Object.values(SLIDERS).map(({ key }) => key), 'seed', 'model', 'hide', 'pts'];
+  const keys = [...Object.values(SLIDERS).map(({ key }) => key), 'seed', 'doubt', 'model', 'hide', 'pts'];
   const address = addressBar(model.get('key'), keys);
   const share = (soon) => {
     const view = Object.fromEntries(Object.entries(SLIDERS).map(([name, { key }]) => [key, state[name]]));
     Object.assign(view, { seed: state.seed, model: state.model, hide: [...state.hidden].join('_') || null });
+    view.doubt = state.doubt === model.get('doubt') ? null : state.doubt;
     view.pts = state.examples && writeExamples(state.examples);
     address.write(view, soon);
   };
@@ -163,6 +167,7 @@ function render({ model, el }) {
   const { take, unread } = viewReader(given, state);
   for (const [name, { key, low, high, step }] of Object.entries(SLIDERS)) take(key, name, readNumber(given[key], low, high, step));
   take('seed', 'seed', readNumber(given.seed, 0, 2 ** 32 - 1, 1));
+  take('doubt', 'doubt', readDoubt(given.doubt));
   take('model', 'model', given.model in about ? given.model : undefined);
   take('pts', 'examples', given.pts && readExamples(given.pts, widest));
   take('hide', 'hidden', new Set((given.hide ?? '').split('_').filter((name) => name in LINES)));
@@ -220,6 +225,8 @@ function render({ model, el }) {
     view.draw();
     const xs = grid(reach(), INTERVALS);
     legend.draw(meanSquare(xs, xs.map(truth), null, state.scale), state.scale);
+    belief.name([...about[state.model].classes, ...(state.doubt ? [['other', 'other']] : [])]);
+    legend.note('mixture', state.doubt ? 'with a grain of doubt' : LINES.mixture.note);
     strip.draw({ curves: model.get('strip')[state.model], shaded: about[state.model].bands, frequency: state.frequency, count: state.n_examples, hidden: state.hidden });
     const band = bandOf(state.frequency);
     outside.textContent = band ? 'rare in training' : 'outside';
@@ -228,10 +235,8 @@ function render({ model, el }) {
 
   /** What follows the model. */
   function drawModel() {
-    const { word, covered, bands, classes } = about[state.model];
+    const { word, covered, bands } = about[state.model];
     legend.note('transformer', word);
-    belief.name(classes);
-    belief.show(null);
     controls.frequency.shade(bands);
     shaded.textContent = `shaded: trained on ${covered}`;
     chooser.value = state.model;
@@ -251,21 +256,25 @@ function render({ model, el }) {
       model: state.model,
       bayes: about[state.model].prior,
       right: model.get('right'),
+      doubt: state.doubt,
       xs: Float64Array.from(list, ([x]) => x),
       ys: Float64Array.from(list, ([, y]) => y),
       queries,
       truth: queries.map(truth),
       frequency: state.frequency,
       spread: state.scale,
+      round,
       asked: performance.now(),
     };
   };
 
-  function changed() {
-    if (!reply) drawNumbers(null);
-    if (!reply && engine.stage !== 'failed') place.show(true); // truth and examples, until the lines come
+  function moved() {
+    round += 1;
     engine.ask(); // first, so that the engine computes while this draws
     drawLocal();
+  }
+  function changed() {
+    moved();
     share();
   }
 
@@ -274,28 +283,24 @@ function render({ model, el }) {
     model,
     protocol: BAND,
     wanted,
-    busy: () => root,
-    answer(numbers, request, first) {
+    root: () => root,
+    answer(numbers, request) {
       const errors = Object.fromEntries(COMPUTED.map((name) => [name, meanSquare(request.queries, numbers[name], request.truth, request.spread)]));
       reply = { ...request, ...numbers, errors };
       view.show(reply.queries, Object.fromEntries(COMPUTED.map((name) => [name, reply[name]])));
-      if (request.model === state.model) drawNumbers(reply);
-      if (first) place.show(true);
+      if (request.model === state.model) drawNumbers(reply); // else its classes are others
       engine.took(`in ${Math.max(1, Math.round(numbers.milliseconds))} ms`);
       table.update();
       el.dispatchEvent(new CustomEvent('icl-drawn', { detail: { latency: performance.now() - request.asked } }));
     },
     failed() {
       play.stop();
-      if (reply) return 'The lines are from before.';
-      place.show(false);
-      const { frequency, n_examples } = initial();
-      return place.still ? `The figure is a still picture of ω = ${frequency} with ${n_examples} examples.` : '';
+      if (!reply || reply.round === round) return '';
+      return `The faint lines are those of ω = ${reply.frequency} with ${reply.xs.length} examples.`;
     },
     opened: (models) => markMissing(chooser, models),
   });
   const { say } = engine;
-  const place = stillStage(el, view.plot, () => engine.stage === 'live');
 
   // ---- the controls ----
 
@@ -326,6 +331,15 @@ function render({ model, el }) {
   };
   const [shaded, outside] = [h('span'), h('span', { class: 'icl-outside' })];
   controls.frequency.root.append(h('small', { class: 'icl-band-note' }, shaded, outside));
+
+  controls.doubt = doubtSlider({
+    value: state.doubt,
+    oninput(doubt) {
+      play.stop();
+      state.doubt = doubt;
+      changed();
+    },
+  });
 
   const chooserId = fresh('model');
   const chooser = h('select', { id: chooserId }, ...Object.values(about).map(({ name, label }) => h('option', { value: name }, label)));
@@ -358,9 +372,8 @@ function render({ model, el }) {
     view.unselect();
     drawModel();
     showState();
-    drawLocal();
+    moved();
     address.write(null);
-    engine.ask();
   });
   const linkButton = button('Copy link', () => {
     share(0);
@@ -392,21 +405,25 @@ function render({ model, el }) {
       'div',
       { class: 'icl-body' },
       h('div', { class: 'icl-choice' }, h('label', { for: chooserId }, 'Transformer pretrained on'), chooser),
-      h('div', { class: 'icl-left' }, place.stage, view.hint),
+      h('div', { class: 'icl-left' }, view.plot, view.hint),
       h('div', { class: 'icl-main' }, controls.frequency.root, strip.root, actions),
-      h('div', { class: 'icl-right' }, legend.root, belief.root),
+      h('div', { class: 'icl-right' }, legend.root, belief.root, controls.doubt.root),
       engine.line,
       h('div', { class: 'icl-more' }, ...more, table.root),
     ),
   );
   el.append(root);
-  const stopLooking = place.begin();
+  const stopLooking = replaceStill(el);
 
   drawModel();
   showState();
   drawLocal();
   const first = model.get('first');
-  if (first?.errors && !shared) drawNumbers(first);
+  if (first?.lines && !shared) {
+    reply = { ...wanted(), ...first, ...first.lines };
+    view.show(reply.queries, first.lines);
+    drawNumbers(reply);
+  }
   if (unread.length) say(unreadWords(unread), { stays: true });
   engine.begin(shared);
 
@@ -415,10 +432,9 @@ function render({ model, el }) {
     view.unselect();
     drawModel();
     showState();
-    drawLocal();
-    engine.ask();
+    moved();
   };
-  const followed = [...Object.keys(SLIDERS), 'seed', 'model'].map((name) => `change:${name}`);
+  const followed = [...Object.keys(SLIDERS), 'seed', 'doubt', 'model'].map((name) => `change:${name}`);
   for (const name of followed) model.on(name, takeTraits);
   model.on('change:strip', drawLocal);
 

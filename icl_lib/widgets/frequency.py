@@ -13,17 +13,16 @@ import traitlets
 from IPython.display import HTML
 from jaxtyping import Float
 
-from icl_lib import page
+from icl_lib import page, recipes
 from icl_lib.model import Transformer
-from icl_lib.recipes import parts
 from icl_lib.samplers import FunctionClass, Sinusoid
 from icl_lib.weights import trained_on
-from icl_lib.widgets.kernel import Explorer, serve, within
+from icl_lib.widgets.kernel import Explorer, check_doubt, serve, within
 from icl_lib.widgets.plot import as_prompt, draw_inputs, mean_square, top_of
 from icl_lib.widgets.source import source
 from icl_lib.widgets.still import REACH, curves_still
 
-WHOLE = next(c for c in page.RIGHT_BAND.classes if isinstance(c, Sinusoid))
+WHOLE = next(c for c in recipes.RIGHT_BAND.classes if isinstance(c, Sinusoid))
 """The band of every frequency that can be asked for."""
 
 INTERVALS = 256
@@ -88,7 +87,7 @@ def describe(model: str, own: Transformer | None = None) -> dict[str, Any]:
     covered = (" and ".join(usual) + "".join(rare)).removeprefix(", and ") or "no sines"
     word = model
     if own is None:
-        _, size, differs = parts(model)
+        _, size, differs = recipes.parts(model)
         word = ", ".join(filter(None, (_WORDS[prior], size if size != "tiny" else "", differs)))
     return {
         "name": model,
@@ -134,6 +133,8 @@ def answers(
     xs: Float[np.ndarray, " examples"],
     ys: Float[np.ndarray, " examples"],
     queries: Float[np.ndarray, " queries"],
+    *,
+    doubt: float = 0.0,
 ) -> dict[str, np.ndarray]:
     """Compute every line of the explorer, with the modules that are exported to the browser.
 
@@ -144,16 +145,17 @@ def answers(
         xs: inputs of the examples, shape (n,).
         ys: their values, shape (n,).
         queries: where to predict, shape (Q,).
+        doubt: of exact Bayes with `bayes`, that it is none of its classes: see `bayes.with_doubt`.
 
     Returns:
         `transformer`, `mixture` (exact Bayes with `bayes`) and `right`, shape (Q,), and `probability` of each
-        component of `bayes`, shape (K,); float64.
+        component of `bayes` and of none, shape (K + 1,); float64.
 
     Raises:
         ValueError: an unknown model or prior.
     """
     exact = as_prompt(xs, ys, queries)
-    mixture, probability = page.bayes_bands(bayes)(*exact)
+    mixture, probability = page.bayes_bands(bayes)(*exact, torch.tensor(doubt, dtype=torch.float64))
     lines = {
         "transformer": page.transformer_curve(model)(*(values.float() for values in exact)),
         "mixture": mixture,
@@ -176,11 +178,14 @@ class FrequencyExplorer(Explorer):
         scale: of the examples' inputs, x ~ N(0, scale^2), in [0.33, 3]; pretraining's is 1.
         n_examples: in-context examples, 0 to 40.
         seed: of the inputs, in [0, 2**32).
+        doubt: of exact Bayes, that the function is none of its classes but some other smooth one: 0, a power of ten
+            from 1e-30 to 0.1, or 0.5.
         model: the transformer shown first: one of `models`, or, in a running notebook, what `icl_lib.load` takes.
         models: names of the transformers that the reader can choose, among `page.BAND_MODELS`.
         strip: for each model whose error against frequency is drawn {"frequencies": (F,) in radians per unit,
             increasing, "n_examples": (N,) in 0 to 40, increasing, and for each of transformer, mixture and right
-            (Bayes with `page.RIGHT_BAND`) the mean squared error, (N, F)}; the others' strip is empty.
+            (Bayes with `recipes.RIGHT_BAND`) the mean squared error as a share of the mean square, (N, F)}; the others'
+            strip is empty.
         key: prefix of the view's keys in the address; needed where a page has several of these.
 
     Raises:
@@ -198,6 +203,7 @@ class FrequencyExplorer(Explorer):
     scale = traitlets.Float(1.0).tag(sync=True)
     n_examples = traitlets.Int(20).tag(sync=True)
     seed = traitlets.Int(1).tag(sync=True)
+    doubt = traitlets.Float(0.0).tag(sync=True)
     models = traitlets.List(traitlets.Unicode(), list(page.BAND_MODELS[:4])).tag(sync=True)
     model = traitlets.Unicode(page.BAND_MODELS[0]).tag(sync=True)
     strip = traitlets.Dict().tag(sync=True)
@@ -207,7 +213,7 @@ class FrequencyExplorer(Explorer):
     right = traitlets.Unicode(page.RIGHT, read_only=True).tag(sync=True)
     whole = traitlets.List([WHOLE.low, WHOLE.high], read_only=True).tag(sync=True)
     key = traitlets.Unicode("").tag(sync=True)
-    first = traitlets.Dict(help="the numbers of the first view, from `still`").tag(sync=True)
+    first = traitlets.Dict(help="lines and numbers of the first view, from `still`").tag(sync=True)
 
     def __init__(
         self, *, model: str | os.PathLike[str] | Transformer | None = None, **traits: Any
@@ -221,6 +227,7 @@ class FrequencyExplorer(Explorer):
         serve(self, "band", lambda: self.models, self._compute)
 
     _in_range = within(RANGES)
+    _is_doubt = traitlets.validate("doubt")(check_doubt)
 
     @traitlets.validate("strip")
     def _is_strip(self, proposal: Any) -> dict[str, Any]:
@@ -232,7 +239,8 @@ class FrequencyExplorer(Explorer):
         return {name: _curves(name, curves) for name, curves in proposal["value"].items()}
 
     def _compute(self, content: dict[str, Any], arrays: list[np.ndarray]) -> list[np.ndarray]:
-        lines = answers(*self._asked(content["model"], content["bayes"]), content["right"], *arrays)
+        asked = *self._asked(content["model"], content["bayes"]), content["right"]
+        lines = answers(*asked, *arrays, doubt=content["doubt"])
         return [lines[name] for name in (*COMPUTED, "probability")]
 
     def _asked(self, model: str, prior: str) -> tuple[str | Transformer, str | FunctionClass]:
@@ -247,16 +255,21 @@ class FrequencyExplorer(Explorer):
     def still(self) -> HTML:
         """The first view as a still figure, to be displayed before the widget: it needs no script.
 
-        The live picture takes its place, of the same size and with the same lines. Its numbers go into the widget's
-        legend.
+        The live picture takes its place, of the same size and with the same lines. These and the numbers go to the
+        widget, which shows them until it has computed its own.
         """
         about = describe(self.model, self.own.get(self.model))
         xs = np.array([round(self.scale * x, 6) for x in draw_inputs(self.seed, self.n_examples)])
         at = queries(self.scale)
         ys, truth = self.truth(xs), self.truth(at)
-        lines = answers(*self._asked(self.model, about["prior"]), self.right, xs, ys, at)
+        asked = *self._asked(self.model, about["prior"]), self.right
+        lines = answers(*asked, xs, ys, at, doubt=self.doubt)
         errors = {name: mean_square(at, lines[name] - truth, self.scale) for name in COMPUTED}
-        self.first = {"errors": errors, "probability": lines["probability"].tolist()}
+        self.first = {
+            "lines": {name: lines[name].round(6).tolist() for name in COMPUTED},
+            "errors": errors,
+            "probability": lines["probability"].tolist(),
+        }
         fine = np.linspace(at[0], at[-1], 769)
         return curves_still(
             css=self._css,

@@ -1,4 +1,4 @@
-"""The kernel's side of a live widget: in a running notebook it answers what engine.mjs answers on the built page.
+"""The kernel's side of a live widget: in a running notebook it answers what engine.js answers on the built page.
 
 There it can also show what the page has no graph of: a model that one trained oneself.
 """
@@ -15,6 +15,7 @@ from typing import Any
 import anywidget
 import numpy as np
 import traitlets
+from IPython.display import HTML
 
 from icl_lib._validate import nearest
 from icl_lib.model import Transformer
@@ -37,6 +38,19 @@ class LiveWidget(anywidget.AnyWidget):
                     f"{kind.__name__} has no argument {name!r}{nearest(name, _settable(kind))}"
                 )
         super().__init__(**traits)
+
+    def still(self) -> HTML:
+        """The first view as a still figure, which needs no script; its numbers go to the widget."""
+        raise NotImplementedError
+
+    def _get_embed_state(self, drop_defaults: bool = False) -> dict[str, Any]:
+        """What a page without a kernel needs to draw the first view: its numbers, and the front end itself.
+
+        ipywidgets would leave out all traits at their defaults, and the front end is one.
+        """
+        self.still()
+        state: dict[str, Any] = super()._get_embed_state(drop_defaults=False)
+        return state
 
 
 def _settable(kind: type[anywidget.AnyWidget]) -> list[str]:
@@ -134,3 +148,17 @@ def within(ranges: Mapping[str, tuple[float, float]]) -> Any:
         return value
 
     return traitlets.validate(*ranges)(check)
+
+
+DOUBTS = (0.0, *(float(f"1e{exponent}") for exponent in range(-30, 0)), 0.5)
+"""The doubts that a slider reaches, as in plot.js."""
+
+
+def check_doubt(_: Any, proposal: Any) -> float:
+    """A validator of doubts: ValueError for one that no slider reaches."""
+    doubt: float = proposal["value"]
+    if doubt not in DOUBTS:
+        raise ValueError(
+            f"doubt must be 0, a power of ten from 1e-30 to 0.1, or 0.5, got {doubt!r}"
+        )
+    return doubt

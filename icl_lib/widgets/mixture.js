@@ -5,6 +5,7 @@ const REACH = 3;
 const TOP = 3;
 
 function render({ model, el }) {
+  if (tooOld(el)) return;
   const classes = model.get('classes');
   const state = { weights: [...model.get('weights')], set: 0, prompt: 0 };
   let later = []; // drawn by a kernel since
@@ -57,6 +58,7 @@ function render({ model, el }) {
           sliders[k].set(state.weights[k]);
           return;
         }
+        hush();
         state.weights[k] = value;
         draw();
         share();
@@ -191,24 +193,29 @@ function render({ model, el }) {
     share();
     say(`Set ${state.set + 1} of ${sets().length}.`);
   };
+  const stored = () => {
+    next();
+    say(`No kernel has answered yet: this is stored set ${state.set + 1} of ${sets().length}. A new one follows when it answers.`, { stays: true });
+  };
   const another = () => {
     if (onBuiltPage()) {
       next();
       return;
     }
     clearTimeout(patience);
-    patience = setTimeout(next, 3000); // no kernel: the stored sets serve
+    patience = setTimeout(stored, 3000);
     model.send({ kind: 'draw', seed: 1 + Math.floor(Math.random() * 99999) });
   };
   model.on('msg:custom', listen);
 
-  const { note, say, silence } = noteLine();
+  const { note, say, hush } = noteLine();
   const button = (text, onclick, more = {}) => h('button', { type: 'button', onclick, ...more }, text);
   const actions = h(
     'div',
     { class: 'icl-actions' },
     button('New draw', another),
     button('Reset', () => {
+      hush();
       state.weights = [...model.get('weights')];
       state.set = state.prompt = 0;
       draw();
@@ -243,10 +250,7 @@ function render({ model, el }) {
   );
   el.append(root);
   draw();
-  const stopLooking = onceConnected(el, () => {
-    const still = findStill(el);
-    if (still) still.hidden = true; // nothing has to be fetched: the first picture is live
-  });
+  const stopLooking = replaceStill(el); // nothing has to be fetched: the first picture is live
   if (unread.length) say(`This link could not be read in full (${unread.join(', ')}).`, { stays: true });
 
   const follow = () => {
@@ -262,7 +266,7 @@ function render({ model, el }) {
   return () => {
     stopLooking();
     clearTimeout(patience);
-    silence();
+    hush();
     address.close();
     model.off('msg:custom', listen);
     model.off('change:weights', follow);

@@ -364,32 +364,6 @@ function examplesPlot({ state, looks, detail = 384, truth, highest, input = (x) 
   };
 }
 
-/** The still figure and the live plot in one place, so that nothing moves when one gives way to the other. */
-function stillStage(el, plot, isLive) {
-  let still;
-  const stage = h('div', { class: 'icl-stage' }, plot);
-  function show(alive) {
-    if (!still) return;
-    still.hidden = alive;
-    plot.toggleAttribute('hidden', !alive);
-  }
-  return {
-    stage,
-    /** Either the live picture or the still one, if there is one. */
-    show,
-    get still() {
-      return still;
-    },
-    /** Look for the still figure once `el` is on its page; returns what calls that off. */
-    begin: () =>
-      onceConnected(el, () => {
-        still = findStill(el);
-        show(isLive());
-        if (still) stage.prepend(still);
-      }),
-  };
-}
-
 /** The legend: for each of `lines`, {name: {name, note, look}}, what hides it and its error; below, the error of always 0.
 
     `toggled()` is called when `state.hidden` has changed. */
@@ -450,11 +424,13 @@ function errorLegend({ state, lines, toggled }) {
 /** What exact Bayes believes: a bar for the probability of each class. */
 function posteriorBars() {
   const list = h('div', { class: 'icl-posteriors' });
-  let rows = [];
+  let [rows, named] = [[], ''];
   return {
     root: h('div', { class: 'icl-belief', role: 'group', 'aria-label': 'Posterior probability of each class' }, h('p', {}, 'What exact Bayes believes'), list),
     /** The classes, [[name, look]]. */
     name(classes) {
+      if (classes.join() === named) return;
+      named = classes.join();
       rows = classes.map(([name, look]) => {
         const bar = h('div', { class: `icl-bar icl-class-${look}` });
         const value = h('span', { class: 'icl-error' }, '–');
@@ -472,6 +448,34 @@ function posteriorBars() {
       });
     },
   };
+}
+
+/* The prior probability that the function is of no class that exact Bayes knows: none, or from 10⁻³⁰ to 1/2. */
+const DOUBTS = [0, ...Array.from({ length: 30 }, (_, k) => Number(`1e${k - 30}`)), 0.5];
+const readDoubt = (text) => DOUBTS.find((doubt) => text?.trim() && doubt === Number(text));
+const superscript = (number) => [...`${number}`].map((digit) => '⁰¹²³⁴⁵⁶⁷⁸⁹'[digit]).join('');
+
+/** A doubt in words; `power` writes ten to the power of a number. */
+function doubtWords(doubt, power = (exponent) => `10${superscript(exponent)}`) {
+  if (doubt === 0) return 'none';
+  if (doubt === 0.5) return '1 in 2';
+  const exponent = Math.round(-Math.log10(doubt));
+  return `1 in ${exponent === 6 ? 'a million' : exponent < 6 ? (10 ** exponent).toLocaleString('en') : power(exponent)}`;
+}
+
+/** The slider of doubts. */
+function doubtSlider({ value, oninput }) {
+  const { root, set } = slider({
+    label: ['Its doubt of these classes'],
+    min: 0,
+    max: DOUBTS.length - 1,
+    step: 1,
+    value: DOUBTS.indexOf(value),
+    text: (place) => doubtWords(DOUBTS[place]),
+    spoken: (place) => doubtWords(DOUBTS[place], (exponent) => `10 to the power of ${exponent}`),
+    oninput: (place) => oninput(DOUBTS[place]),
+  });
+  return { root, set: (doubt) => set(DOUBTS.indexOf(doubt)) };
 }
 
 /** Play sweeps a slider to one end, to the other, and on. A reader who wants little motion gets a step at a time.

@@ -55,6 +55,7 @@ function valuesOf({ xs, functions }, nnz) {
 const percent = (share) => `${Math.round(share * 100)}%`;
 
 function render({ model, el }) {
+  if (tooOld(el)) return;
   const models = model.get('models');
   const sizes = Object.keys(models).filter((size) => models[size].length);
   const initial = () => ({
@@ -136,6 +137,7 @@ function render({ model, el }) {
       count: sums.count,
       model: request.model,
       nnz: state.nnz,
+      seed: batch.seed,
       errors,
       spread: mean(sums.square).map((square, i) => 1.645 * Math.sqrt(Math.max(0, square - errors.transformer[i] ** 2) / sums.count)),
       belief: mean(sums.belief),
@@ -281,7 +283,7 @@ function render({ model, el }) {
     model,
     protocol: PREFIXES,
     wanted,
-    busy: () => root,
+    root: () => root,
     answer(numbers, request) {
       if (request.round !== round) return;
       add(numbers, request);
@@ -293,7 +295,7 @@ function render({ model, el }) {
       if (done) tabulate();
       el.dispatchEvent(new CustomEvent('icl-drawn', { detail: { latency: performance.now() - sums.asked, prompts: sums.count } }));
     },
-    failed: () => (shown ? 'The lines are from before.' : ''),
+    failed: () => (shown ? 'The faint lines are from before.' : ''),
     opened: () => fill(),
   });
   const { say } = engine;
@@ -409,10 +411,7 @@ function render({ model, el }) {
   el.append(root);
   drawLines();
   drawNumbers();
-  const stopLooking = onceConnected(el, () => {
-    const still = findStill(el);
-    if (still) still.hidden = true; // its lines are drawn here too
-  });
+  const stopLooking = replaceStill(el);
   if (unread.length) say(unreadWords(unread), { stays: true });
   engine.begin(shared);
 

@@ -197,6 +197,34 @@ function onceConnected(el, then) {
   return () => cancelAnimationFrame(waiting);
 }
 
+/** The widget draws what the still figure shows: as soon as it stands on its page, the still one gives way. */
+const replaceStill = (el) =>
+  onceConnected(el, () => {
+    const still = findStill(el);
+    if (still) still.hidden = true;
+  });
+
+/** What this browser lacks of what the widgets need, in words; null if nothing. Not its name is asked, but what it can do. */
+function lacking() {
+  const needed = [
+    ['colours for light and dark pages', () => CSS.supports('color', 'light-dark(#000, #fff)')],
+    ['mixed colours', () => CSS.supports('color', 'color-mix(in srgb, red, blue)')],
+    ['layouts that follow their container', () => CSS.supports('container-type', 'inline-size')],
+    ['signals that combine', () => 'any' in AbortSignal && !('old' in document.documentElement.dataset)],
+  ];
+  return needed.find(([, has]) => !has())?.[0] ?? null;
+}
+
+/** Instead of the widget, where the browser is too old for it: a sentence, below the still figure. Returns whether that is so. */
+function tooOld(el) {
+  const lack = lacking();
+  if (lack) {
+    const words = `This browser is too old for the live figure: it knows no ${lack}. A browser of the last two years shows it; here the figure stays still.`;
+    el.append(h('p', { class: 'icl-too-old', role: 'note' }, words));
+  }
+  return lack !== null;
+}
+
 /** Calls `wake` once: when the reader touches `el`, or scrolls to it. To be on the first screen, or to scroll on from
     there, is no wish; nor is scrolling where the reader has asked to save data. */
 function onceReached(el, wake) {
@@ -224,10 +252,12 @@ function onceReached(el, wake) {
 }
 
 /* The engines. Both answer `ask(request)` through the handlers {answer(reply, request), failed(message),
-   progress(loaded, total), waiting(message)}, one request under way at a time: while one is, only the newest of those that
+   progress(files), waiting(message)}, one request under way at a time: while one is, only the newest of those that
    follow is kept. What a request holds and what answers it is the widget's protocol:
 
-   {kind, settings: [names of plain values], asks: [names of Float64Arrays], answers: [names of Float64Arrays]} */
+   {kind, settings: [names of plain values], asks: [names of Float64Arrays], answers: [names of Float64Arrays]}
+
+   A request's `round` tells which view it answers; the engines pass it through. */
 
 function latestWins(send) {
   let underWay = null;
@@ -257,15 +287,30 @@ function latestWins(send) {
   };
 }
 
+/** Why a script did not load, for which the browser gives no reason. */
+async function whyNot(url) {
+  const response = await fetch(url).catch(() => null);
+  if (!response) return 'the connection failed';
+  if (!response.ok) return `the server answered ${response.status}`;
+  const type = response.headers.get('content-type');
+  if (!/javascript|ecmascript/.test(type ?? '')) return `the server sends it as “${type ?? 'nothing in particular'}”, and browsers run no script that is not sent as text/javascript`;
+  return 'it came, but the browser could not run it';
+}
+
 /** Computes in this browser, in a worker, on the graphs of the built site's live/ folder. */
 async function browserEngine(protocol, handlers) {
   if (typeof WebAssembly !== 'object') {
     throw new Error('This browser has no WebAssembly, which it needs to run the models.');
   }
+  if (location.protocol === 'file:') {
+    throw new Error(
+      'This page was opened as a file, and browsers let no file fetch the models. Serve the book instead: “make book” in its repository, or “python -m http.server” in the folder of the site, and open the address that it prints.',
+    );
+  }
   const live = new URL(`${document.documentElement.dataset.content_root}live/`, document.baseURI);
   let manifest;
   try {
-    const response = await fetch(new URL('manifest.json', live));
+    const response = await fetch(new URL('manifest.json', live), { cache: 'no-cache' });
     if (!response.ok) throw new Error(`the server answered ${response.status}`);
     manifest = await response.json();
   } catch (error) {
@@ -277,25 +322,25 @@ async function browserEngine(protocol, handlers) {
     const parts = [...protocol.settings, ...protocol.asks].map((key) => [key, request[key]]);
     worker.postMessage({ kind: protocol.kind, id, ...Object.fromEntries(parts) });
   });
-  worker = new Worker(new URL('engine.mjs', live), { type: 'module' });
-  worker.onmessage = ({ data }) => {
+  const program = new URL('engine.js', live);
+  worker = new Worker(program, { type: 'module' });
+  worker.onmessage = async ({ data }) => {
     if (data.kind === 'progress') {
       files.set(data.what, data);
-      const sum = (key) => [...files.values()].reduce((total, file) => total + file[key], 0);
-      handlers.progress(sum('loaded'), sum('total'));
+      handlers.progress([...files.values()]);
       return;
     }
     files.clear();
     const request = requests.settle(data.id);
     if (!request) return;
     if (data.kind === protocol.kind) handlers.answer(data, request);
-    else handlers.failed(data.message);
+    else handlers.failed(data.script ? `${data.message}: ${await whyNot(data.script)} (${data.script}).` : data.message);
   };
-  worker.onerror = (event) => {
+  worker.onerror = async (event) => {
     event.preventDefault();
     worker.terminate();
-    const why = event.message ? ` (${event.message})` : ': its program, live/engine.mjs, may be missing';
-    handlers.failed(`The part of the page that computes has stopped${why}.`);
+    const why = event.message || `its program could not be loaded: ${await whyNot(program)} (live/engine.js)`;
+    handlers.failed(`The part of the page that computes has stopped: ${why}.`);
   };
   return {
     where: 'Computed in your browser',
@@ -305,21 +350,23 @@ async function browserEngine(protocol, handlers) {
   };
 }
 
-/** Computes in the running kernel: the Python side of this widget answers. */
-function kernelEngine(protocol, model, handlers) {
+/** Computes in the running kernel: the Python side of this widget answers, when it has the time. A kernel that runs a
+    notebook's other cells has none until they are done, and nothing tells it from one that is gone: so this waits, and
+    asks again now and then. */
+function kernelEngine(protocol, model, handlers, signal) {
   let slow;
   const requests = latestWins(({ id, ...request }) => {
     clearTimeout(slow);
-    slow = setTimeout(() => handlers.waiting('The kernel is busy; the lines wait for its answer.'), 4000);
+    slow = setTimeout(() => handlers.waiting('The kernel is busy: the lines follow when it answers. If it was restarted, run the cell again.'), 4000);
     const content = { kind: protocol.kind, id, ...Object.fromEntries(protocol.settings.map((key) => [key, request[key]])) };
     model.send(content, undefined, protocol.asks.map((key) => request[key].slice().buffer));
   });
   // A buffer may arrive as a DataView at an offset that is no multiple of eight: copy it to where numbers can be read.
   const numbers = ({ buffer, byteOffset, byteLength }) => new Float64Array(buffer.slice(byteOffset, byteOffset + byteLength));
-  return new Promise((resolve, reject) => {
+  return new Promise((resolve) => {
     const listen = (content, buffers) => {
       if (content.kind === 'pong') {
-        clearTimeout(patience);
+        stopAsking();
         resolve({ where: 'Computed by the running kernel', models: content.models, ask: requests.ask, close });
         return;
       }
@@ -331,51 +378,70 @@ function kernelEngine(protocol, model, handlers) {
         handlers.answer({ ...Object.fromEntries(lines), milliseconds: content.milliseconds }, request);
       } else handlers.failed(content.message);
     };
+    const patience = setTimeout(
+      () => handlers.waiting('No kernel has answered yet: it is busy, or none is running. The figure comes to life when one answers.'),
+      3000,
+    );
+    const ping = () => model.send({ kind: 'ping' });
+    const pinging = setInterval(ping, 15000);
+    const stopAsking = () => {
+      clearTimeout(patience);
+      clearInterval(pinging);
+    };
     const close = () => {
       clearTimeout(slow);
-      clearTimeout(patience);
+      stopAsking();
       model.off('msg:custom', listen);
     };
-    const patience = setTimeout(() => {
-      close();
-      reject(new Error('No kernel answers. Run the cell to bring this figure to life.'));
-    }, 3000);
+    signal.addEventListener('abort', close);
     model.on('msg:custom', listen);
-    model.send({ kind: 'ping' });
+    ping();
   });
 }
 
-/** A line for what is said in passing; it goes after a while, unless it `stays` until something else is said. */
+/** A line for what is said in passing; it goes after a while and with the reader's next move, unless it `stays` until
+    something else is said. */
 function noteLine() {
   const note = h('span', { role: 'status', class: 'icl-note' });
   let timer;
+  const hush = () => {
+    if (timer) note.textContent = '';
+    clearTimeout(timer);
+    timer = undefined;
+  };
   return {
     note,
     say(message, { stays = false } = {}) {
+      hush();
       note.textContent = message;
-      clearTimeout(timer);
-      if (!stays) timer = setTimeout(() => (note.textContent = ''), 8000);
+      if (!stays) timer = setTimeout(hush, 8000);
     },
-    silence: () => clearTimeout(timer),
+    hush,
   };
 }
 
-/** A widget's engine, from a still picture to live, with the line below the widget that says how it stands.
+/** A widget's engine, from a first picture that was computed beforehand to live, with the line below the widget that says how
+    it stands.
 
-    `wanted()` is the request that answers the view of the moment, `answer(numbers, request, first)` draws, `failed()` undoes
-    what was half done and returns what to add to the message, `opened(models)` learns which models there are; `busy()` is the
-    element to mark while files arrive. */
-function livingEngine({ el, model, protocol, wanted, answer, failed, opened, busy }) {
+    `wanted()` is the request that answers the view of the moment, `answer(numbers, request)` draws, `failed()` returns what to
+    add to the message, `opened(models)` learns which models there are; `root()` is the widget, which is marked while files
+    arrive (aria-busy), and while its lines and numbers are not those of the view (data-stale): the first picture answers
+    round 0. */
+function livingEngine({ el, model, protocol, wanted, answer, failed, opened, root }) {
   let engine = null;
   let stage = 'still'; // still, loading, live, failed
+  let failure = ''; // what was last said of it
   let stopWaiting = () => {};
+  let [asked, drawn] = [0, 0]; // rounds
+  let waits = false; // it is said that the kernel is busy
+  const gone = new AbortController();
   const where = h('span', { role: 'status', class: 'icl-where' });
   const pace = h('span', { class: 'icl-pace' });
   const bar = h('progress', { 'aria-label': 'Fetched so far' });
   const amount = h('span');
   const progress = h('span', { class: 'icl-progress', hidden: true }, bar, amount);
   const again = h('button', { type: 'button', hidden: true, onclick: () => wake() }, 'Try again');
-  const { note, say, silence } = noteLine();
+  const { note, say, hush } = noteLine();
   function setStage(next, words) {
     stage = next;
     el.dataset.stage = next;
@@ -385,29 +451,42 @@ function livingEngine({ el, model, protocol, wanted, answer, failed, opened, bus
   }
   function idle() {
     progress.hidden = true;
-    busy().removeAttribute('aria-busy');
+    root().removeAttribute('aria-busy');
   }
+  const mark = () => root().toggleAttribute('data-stale', asked !== drawn);
+  const tellFailure = () => setStage('failed', [failure, failed()].filter(Boolean).join(' '));
   const handlers = {
     answer(numbers, request) {
       idle();
-      const first = stage !== 'live';
-      if (first) setStage('live', engine.where);
-      answer(numbers, request, first);
+      if (stage !== 'live') setStage('live', engine.where);
+      if (waits) say('');
+      waits = false;
+      drawn = request.round;
+      mark();
+      answer(numbers, request);
     },
     failed(message) {
       idle();
       engine?.close();
       engine = null;
-      setStage('failed', `${message} ${failed()}`);
+      failure = message;
+      tellFailure();
     },
-    waiting: say,
-    progress(loaded, total) {
-      busy().setAttribute('aria-busy', 'true');
+    waiting(words) {
+      if (stage === 'loading') where.textContent = words;
+      else {
+        waits = true;
+        say(words, { stays: true });
+      }
+    },
+    progress(files) {
+      root().setAttribute('aria-busy', 'true');
+      const [loaded, total] = ['loaded', 'total'].map((key) => files.reduce((sum, file) => sum + file[key], 0));
       progress.hidden = total < 1e5;
       const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
       bar.value = loaded;
-      bar.max = Math.max(total, loaded, 1);
-      amount.textContent = `${megabytes(loaded)}${total ? ` of ${megabytes(total)}` : ''} MB`;
+      bar.max = total;
+      amount.textContent = `${megabytes(loaded)} of ${megabytes(total)} MB`;
     },
   };
   async function wake() {
@@ -415,15 +494,17 @@ function livingEngine({ el, model, protocol, wanted, answer, failed, opened, bus
     stopWaiting();
     setStage('loading', onBuiltPage() ? 'Fetching what computes the lines …' : 'Asking the kernel …');
     try {
-      engine = await (onBuiltPage() ? browserEngine(protocol, handlers) : kernelEngine(protocol, model, handlers));
+      engine = await (onBuiltPage() ? browserEngine(protocol, handlers) : kernelEngine(protocol, model, handlers, gone.signal));
     } catch (error) {
       handlers.failed(error.message);
       return;
     }
     opened(engine.models);
-    engine.ask(wanted());
+    const request = wanted();
+    asked = request.round;
+    engine.ask(request);
   }
-  setStage('still', 'A still picture, until you touch it or scroll to it: your browser then fetches the models and computes.');
+  setStage('still', 'Computed beforehand. Once you touch the figure or scroll to it, your browser computes.');
   return {
     line: h('p', { class: 'icl-status' }, h('span', {}, where, pace), progress, again, note),
     say,
@@ -434,7 +515,11 @@ function livingEngine({ el, model, protocol, wanted, answer, failed, opened, bus
     took: (words) => (pace.textContent = ` ${words}`),
     /** Ask for what `wanted` says, which wakes a sleeping engine. */
     ask(request = wanted()) {
+      hush();
+      asked = request.round;
+      mark();
       if (stage === 'still') wake();
+      else if (stage === 'failed') tellFailure(); // the lines are now of another view
       else engine?.ask(request);
     },
     /** Begin once the widget stands on its page. In a notebook a kernel is at hand and costs nothing; a shared link asks for
@@ -445,7 +530,8 @@ function livingEngine({ el, model, protocol, wanted, answer, failed, opened, bus
     },
     close() {
       stopWaiting();
-      silence();
+      hush();
+      gone.abort();
       engine?.close();
     },
   };

@@ -29,7 +29,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from book import chromium
+from book import browsers
 from book.serve import make_server
 
 REPOSITORY = Path(__file__).parents[2]
@@ -93,7 +93,7 @@ def browser() -> Iterator[Browser]:
     """One headless Chromium for the whole session; its resolver knows no host."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=chromium.find(),
+            executable_path=browsers.chromium(),
             args=[
                 "--no-sandbox",
                 "--disable-gpu",
@@ -109,6 +109,9 @@ def browser() -> Iterator[Browser]:
         yield browser
         browser.close()
 
+
+SWITCH = "theme => Object.assign(document.documentElement.dataset, { theme, mode: theme })"
+"""Change the theme of a page, as its button does."""
 
 HOLD_RUNTIME = "async url => { window.held = await WebAssembly.compile(await (await fetch(url)).arrayBuffer()); }"
 
@@ -175,7 +178,7 @@ def visit(
         page = context.new_page()
         page.set_viewport_size({"width": size[0], "height": size[1]})
         page.add_init_script(
-            f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}');"
+            f"try {{ localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}'); }} catch {{}}"
         )
         visit = Visit(page, context, site_url, fresh)
         visits.append(visit)

@@ -31,7 +31,7 @@ def settled(page: Page) -> dict[str, Any]:
         f"""() => {{
             const {{ state, numbers }} = document.querySelector('[data-stage]').icl;
             return state.stage === 'live' && numbers && numbers.count === {PROMPTS}
-              && numbers.model === state.model && numbers.nnz === state.nnz;
+              && numbers.model === state.model && numbers.nnz === state.nnz && numbers.seed === state.seed;
         }}""",
         timeout=PATIENCE,
     )
@@ -185,7 +185,7 @@ def test_a_missing_model_is_named_and_can_be_asked_for_again(visit: Open) -> Non
         visit,
         "?size=tiny&p=0.5",
         wait_until="load",
-        prepare=lambda page: page.route("**/dense+sparse-0.5-tiny.*.onnx", stop),
+        prepare=lambda page: page.route("**/dense-sparse-0.5-tiny.*.onnx", stop),
     )
     page = opened.page
     page.wait_for_selector("[data-stage=failed]", timeout=PATIENCE)
@@ -211,8 +211,9 @@ def test_the_table_holds_what_is_drawn(visit: Open) -> None:
     page = open_live(visit, "?k=2&n=10")
     numbers = settled(page)
     page.get_by_text("The numbers", exact=True).click()
-    cells = page.locator(".icl-numbers tbody tr").nth(10).locator("td").all_inner_texts()
-    assert cells[0] == "10"
+    row = page.locator(".icl-numbers tbody tr").nth(10)
+    expect(row.locator("td").first).to_have_text("10")
+    cells = row.locator("td").all_inner_texts()
     assert float(cells[1]) == pytest.approx(numbers["errors"]["transformer"][10], abs=1e-4)
 
 

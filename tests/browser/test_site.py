@@ -10,7 +10,7 @@ from bs4 import BeautifulSoup
 
 from book._ext.repository import repository
 
-from .conftest import DESKTOP, PHONE, REPOSITORY, SITE, Visit
+from .conftest import DESKTOP, PHONE, REPOSITORY, SITE, SWITCH, Visit
 
 FIRST_LOAD_LIMIT = 3_000_000  # bytes, gzip
 AXE = REPOSITORY / "node_modules" / "axe-core" / "axe.min.js"
@@ -37,18 +37,6 @@ def test_the_site_has_pages() -> None:
 def test_the_root_leads_to_the_first_page(visit: Callable[..., Visit]) -> None:
     opened = visit("")
     opened.page.wait_for_url(opened.root + "book/intro.html")
-
-
-@every_page
-def test_a_page_loads_from_its_own_host_alone(
-    path: str, visit: Callable[..., Visit], record_property: Callable[[str, object], None]
-) -> None:
-    opened = visit(path, fresh=True)
-    record_property("first load", f"{opened.transferred / 1e6:7.2f} MB  {path}")
-    assert opened.transferred < FIRST_LOAD_LIMIT
-    # Down to the end, so that what loads as the reader reaches it is loaded too.
-    opened.page.mouse.wheel(0, 100_000)
-    opened.page.wait_for_load_state("networkidle")
 
 
 @every_page
@@ -93,50 +81,51 @@ def test_internal_links_resolve(path: str) -> None:
     assert not broken
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+BEYOND = """limit => [...document.querySelectorAll('main *')]
+    .filter(e => e.getBoundingClientRect().right > limit + 1)
+    .filter(e => !e.closest('[aria-hidden=true]'))
+    .slice(0, 5).map(e => e.tagName + '.' + e.className)"""
+
+
 @every_page
-def test_axe_finds_nothing(
-    path: str, theme: str, size: tuple[int, int], visit: Callable[..., Visit]
+def test_a_page_keeps_to_its_own_host_and_is_accessible_in_both_themes_and_fits_a_phone(
+    path: str, visit: Callable[..., Visit], record_property: Callable[[str, object], None]
 ) -> None:
-    page = visit(path, theme=theme, size=size).page
-    assert page.evaluate("document.documentElement.dataset.theme") == theme
+    opened = visit(path, size=PHONE, fresh=True)
+    record_property("first load", f"{opened.transferred / 1e6:7.2f} MB  {path}")
+    assert opened.transferred < FIRST_LOAD_LIMIT
+    page = opened.page
     page.evaluate(AXE.read_text(encoding="utf-8"))
-    violations = page.evaluate("axe.run().then(results => results.violations)")
-    assert not violations, "\n".join(
-        f"{violation['id']}: {violation['help']}: {node['target']} {node['failureSummary']}"
-        for violation in violations
-        for node in violation["nodes"]
-    )
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@every_page
-def test_a_phone_shows_the_page_without_scrolling_sideways(
-    path: str, theme: str, visit: Callable[..., Visit]
-) -> None:
-    page = visit(path, theme=theme, size=PHONE, touch=True).page
-    width = page.evaluate("document.documentElement.scrollWidth")
-    wide = page.evaluate(
-        """limit => [...document.querySelectorAll('main *')]
-            .filter(e => e.getBoundingClientRect().right > limit + 1)
-            .filter(e => !e.closest('[aria-hidden=true]'))
-            .slice(0, 5).map(e => e.tagName + '.' + e.className)""",
-        PHONE[0],
-    )
-    assert width <= PHONE[0], wide
+    for size in (PHONE, DESKTOP):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        for theme in ("light", "dark"):
+            page.evaluate(SWITCH, theme)
+            width = page.evaluate("document.documentElement.scrollWidth")
+            assert width <= size[0], (theme, page.evaluate(BEYOND, size[0]))
+            violations = page.evaluate("axe.run().then(results => results.violations)")
+            assert not violations, "\n".join(
+                f"{theme} {size}: {violation['id']}: {violation['help']}: {node['target']} {node['failureSummary']}"
+                for violation in violations
+                for node in violation["nodes"]
+            )
+    # Down to the end, so that what loads as the reader reaches it is loaded too.
+    page.mouse.wheel(0, 100_000)
+    page.wait_for_load_state("networkidle")
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if parsed(path).select(".math")])
-def test_formulas_are_set_without_scripts(path: str, visit: Callable[..., Visit]) -> None:
+def test_formulas_are_set_beforehand(path: str) -> None:
     formulas = parsed(path).select(".math")
     assert all(formula.select(".katex") for formula in formulas)
     assert not parsed(path).select(".katex-error")
-    page = visit(path, javascript=False).page
+    assert "_static/katex/katex.min.css" in "".join(targets(path))
+
+
+def test_a_formula_is_seen_without_scripts(visit: Callable[..., Visit]) -> None:
+    page = visit("notebooks/setting.html", javascript=False).page
     box = page.locator(".katex-html").first.bounding_box()
     assert box is not None
     assert box["width"] > 0
-    assert "_static/katex/katex.min.css" in "".join(targets(path))
 
 
 def test_search_finds_a_page(visit: Callable[..., Visit]) -> None:

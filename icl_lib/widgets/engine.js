@@ -1,0 +1,226 @@
+/* The browser's engine: a module Web Worker that runs the graphs exported by icl_lib/browser.py with onnxruntime-web.
+
+   It lies beside its graphs (live/engine.js, live/manifest.json, live/ort/), so that every address is relative to this
+   file and the site may live below any path. One thread: more would need cross-origin isolation, which a plain host of
+   static files does not offer.
+
+   Requests  {kind: 'curve', id, model, bayes, weight, doubt, xs, ys, queries}
+             {kind: 'band', id, model, bayes, right, doubt, xs, ys, queries}
+             {kind: 'prefixes', id, model, bayes, weight, prompts, xs, ys}
+   Answers   {kind: 'progress', what, loaded, total}     bytes of one file, as they are once unpacked
+             {kind: 'curve', id, transformer, mixture, oracle, probability, milliseconds}
+             {kind: 'band', id, transformer, mixture, right, probability, milliseconds}
+             {kind: 'prefixes', id, transformer, dense, sparse, mixture, probability, milliseconds}
+             {kind: 'failed', id, message, script}       in words for the reader; `script` is the address of one that would
+                                                         not load, of which the page finds out why
+
+   All numbers travel as Float64Arrays. What a request needs is fetched when it first needs it. A widget has one request
+   under way at most and then sends its newest (shared.js), so no queue of stale slider positions builds up here. */
+
+const RUNTIME = 'ort/ort.wasm.bundle.min.js';
+const BINARY = { path: 'ort/ort-wasm-simd-threaded.wasm', bytes: 14239897 };
+
+const here = (path) => new URL(path, import.meta.url).href;
+
+/** One promise per key: whoever asks again shares the first one's work. A failure is forgotten, so that a retry is one. */
+const started = new Map();
+function once(key, start) {
+  if (!started.has(key)) {
+    const work = start();
+    started.set(key, work);
+    work.catch(() => started.delete(key));
+  }
+  return started.get(key);
+}
+
+/** What is told to the reader as it stands. */
+class Told extends Error {
+  constructor(message, more) {
+    super(message);
+    Object.assign(this, more);
+  }
+}
+
+/** Browsers, and parts of the runtime, say in different ways that there is no more memory; its C++ may throw a bare number. */
+const wantsMemory = (error) => typeof error === 'number' || error instanceof RangeError || /memory|alloc|OOM/i.test(error?.message ?? '');
+function failure(what, error) {
+  if (error instanceof Told) return error;
+  if (wantsMemory(error)) {
+    return new Told(`This device has too little free memory for the ${what}. Close other tabs or programs, or choose a smaller model.`);
+  }
+  return new Told(`The ${what} could not be run: ${error?.message ?? error}.`);
+}
+
+/** Fetch a file of `size` bytes into memory and report its progress. */
+async function download(path, what, size) {
+  const broken = (how) => new Told(`The ${what} could not be fetched: the connection ${how} (${path}).`);
+  let response;
+  try {
+    response = await fetch(here(path));
+  } catch {
+    throw broken('failed');
+  }
+  if (!response.ok) {
+    throw new Told(`The ${what} is missing: the server answered ${response.status} for ${path}.`, { status: response.status });
+  }
+  const parts = [];
+  let loaded = 0;
+  const report = () => postMessage({ kind: 'progress', what, loaded, total: size });
+  report();
+  for (const reader = response.body.getReader(); ; ) {
+    const { done, value } = await reader.read().catch((error) => {
+      throw wantsMemory(error) ? error : broken('broke off');
+    });
+    if (done) break;
+    parts.push(value);
+    loaded += value.length;
+    report();
+  }
+  const bytes = new Uint8Array(loaded);
+  let offset = 0;
+  for (const part of parts) {
+    bytes.set(part, offset);
+    offset += part.length;
+  }
+  return bytes;
+}
+
+async function listModels(cache) {
+  const response = await fetch(here('manifest.json'), { cache }).catch(() => null);
+  if (!response?.ok) throw new Told(`The list of models (live/manifest.json) could not be read: ${response ? `the server answered ${response.status}` : 'the connection failed'}.`);
+  return response.json();
+}
+const manifest = () => once('manifest', () => listModels('no-cache'));
+
+const runtime = () =>
+  once('runtime', async () => {
+    let ort;
+    try {
+      ort = await import(here(RUNTIME));
+    } catch {
+      throw new Told('The runtime could not be loaded', { script: here(RUNTIME) });
+    }
+    ort.env.wasm.numThreads = 1;
+    ort.env.logLevel = 'error';
+    // Fetched here rather than by the runtime: to show how far it has come, and to need no type of the server's.
+    ort.env.wasm.wasmBinary = await download(BINARY.path, 'runtime', BINARY.bytes);
+    return ort;
+  });
+
+const graph = (group, name) =>
+  once(`${group}/${name}`, async () => {
+    const what = group === 'models' ? `model ${name}` : `Bayes predictor (${name})`;
+    const find = async () => {
+      const entry = (await manifest())[group]?.[name];
+      if (!entry) throw new Told(`This page was built without the model “${name}”.`);
+      return entry;
+    };
+    const entry = await find();
+    const fetchEntry = () =>
+      download(entry.file, what, entry.bytes).catch(async (error) => {
+        if (error.status !== 404) throw error;
+        // The site may have been built anew since the list was read: then the list has other names now.
+        started.set('manifest', listModels('reload'));
+        started.get('manifest').catch(() => started.delete('manifest'));
+        const newer = await find();
+        if (newer.file === entry.file) throw error;
+        return download(newer.file, what, newer.bytes);
+      });
+    try {
+      const [ort, bytes] = await Promise.all([runtime(), fetchEntry()]);
+      return await ort.InferenceSession.create(bytes, { executionProviders: ['wasm'] });
+    } catch (error) {
+      throw failure(what, error);
+    }
+  });
+
+/** The runtime and the sessions of [group, name] pairs. Those of the last request that needed others stay open too, for who
+    goes to and fro; all older ones are released, so that memory does not grow with every model looked at. */
+let [current, last] = [[], []];
+async function open(...pairs) {
+  const keys = pairs.map((pair) => pair.join('/'));
+  if (keys.join() !== current.join()) {
+    [current, last] = [keys, current];
+    for (const [key, session] of started) {
+      if (!key.includes('/') || current.includes(key) || last.includes(key)) continue;
+      started.delete(key);
+      (await session.catch(() => null))?.release();
+    }
+  }
+  return Promise.all([runtime(), ...pairs.map((pair) => graph(...pair))]);
+}
+
+/** One prompt and its queries as a graph's inputs, in single precision for a model and in double for a posterior. */
+const prompt = (ort, { xs, ys, queries }, type, array) => ({
+  xs: new ort.Tensor(type, array.from(xs), [1, xs.length, 1]),
+  ys: new ort.Tensor(type, array.from(ys), [1, ys.length]),
+  queries: new ort.Tensor(type, array.from(queries), [1, queries.length, 1]),
+});
+
+const scalar = (ort, number) => new ort.Tensor('float64', Float64Array.of(number), []);
+
+/* What a doubter allows for besides the classes: its graph is fetched when there is a doubt, and then feeds that of any prior. */
+const SMOOTH = ['bayes', 'smooth'];
+async function doubting(ort, smooth, exact, doubt) {
+  const { mean, evidence } = smooth
+    ? await smooth.run(exact)
+    : { mean: new ort.Tensor('float64', new Float64Array(exact.queries.dims[1]), [1, exact.queries.dims[1]]), evidence: new ort.Tensor('float64', Float64Array.of(0), [1, 1]) };
+  return { doubt: scalar(ort, doubt), smooth: mean, smooth_evidence: evidence };
+}
+
+async function curve({ id, model, bayes, weight, doubt, ...asked }) {
+  const [ort, transformer, posterior, smooth] = await open(['models', model], ['bayes', bayes], ...(doubt ? [SMOOTH] : []));
+  const start = performance.now();
+  const { mean } = await transformer.run(prompt(ort, asked, 'float32', Float32Array));
+  const examples = prompt(ort, asked, 'float64', Float64Array);
+  const exact = await posterior.run({ ...examples, weight: scalar(ort, weight), ...(await doubting(ort, smooth, examples, doubt)) });
+  const [mixture, oracle, probability] = [exact.mixture, exact.oracle, exact.probability].map((t) => Float64Array.from(t.data));
+  const milliseconds = performance.now() - start;
+  return { kind: 'curve', id, transformer: Float64Array.from(mean.data), mixture, oracle, probability, milliseconds };
+}
+
+/** The same prompt for a model, for the prior that it was pretrained with and, without a doubt, for one of the right band. */
+async function band({ id, model, bayes, right, doubt, ...asked }) {
+  const [ort, transformer, trained, wide, smooth] = await open(['models', model], ['bands', bayes], ['bands', right], ...(doubt ? [SMOOTH] : []));
+  const start = performance.now();
+  const { mean } = await transformer.run(prompt(ort, asked, 'float32', Float32Array));
+  const exact = prompt(ort, asked, 'float64', Float64Array);
+  const own = await trained.run({ ...exact, ...(await doubting(ort, smooth, exact, doubt)) });
+  const best = await wide.run({ ...exact, ...(await doubting(ort, null, exact, 0)) });
+  const [predicted, mixture, covered, probability] = [mean, own.mean, best.mean, own.probability].map((t) => Float64Array.from(t.data));
+  return { kind: 'band', id, transformer: predicted, mixture, right: covered, probability, milliseconds: performance.now() - start };
+}
+
+/** Every prefix of a batch of prompts: xs holds prompts × points × dimensions numbers, ys and the answers prompts × points. */
+async function prefixes({ id, model, bayes, weight, prompts, xs, ys }) {
+  const [ort, transformer, posterior] = await open(['models', model], ['bayes', bayes]);
+  const start = performance.now();
+  const points = ys.length / prompts;
+  const batch = (type, array) => ({
+    xs: new ort.Tensor(type, array.from(xs), [prompts, points, xs.length / ys.length]),
+    ys: new ort.Tensor(type, array.from(ys), [prompts, points]),
+  });
+  const { mean } = await transformer.run(batch('float32', Float32Array));
+  const exact = await posterior.run({
+    ...batch('float64', Float64Array),
+    weight: scalar(ort, weight),
+  });
+  const [dense, sparse, mixture, probability] = [exact.dense, exact.sparse, exact.mixture, exact.probability].map((t) =>
+    Float64Array.from(t.data),
+  );
+  const milliseconds = performance.now() - start;
+  return { kind: 'prefixes', id, transformer: Float64Array.from(mean.data), dense, sparse, mixture, probability, milliseconds };
+}
+
+const ANSWERS = { curve, band, prefixes };
+let queue = Promise.resolve(); // sessions are not re-entrant: one request after the other
+onmessage = ({ data }) => {
+  queue = queue.then(async () => {
+    try {
+      postMessage(await ANSWERS[data.kind](data));
+    } catch (error) {
+      const { message, script } = failure(`model ${data.model}`, error);
+      postMessage({ kind: 'failed', id: data.id, message, script });
+    }
+  });
+};
