@@ -63,7 +63,7 @@ $(RUNTIME): $(NODE_MODULES)
 	@cp node_modules/onnxruntime-web/dist/$(patsubst %.js,%.mjs,$(@F)) $@
 
 $(GRAPHS): $(LIBRARY) $(ENVIRONMENT)
-	OMP_NUM_THREADS=1 $(BIN)/python -m icl_lib export --out book/_vendor/live
+	OMP_NUM_THREADS=1 $(BIN)/python -m icl_lib export --jobs 2 --out book/_vendor/live
 
 graphs: $(GRAPHS)
 

@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page, Request, sync_playwright
 from book import browsers
 from book.serve import make_server
 from icl_lib.page import prior_of
-from icl_lib.widgets.explorer import QUERIES
+from icl_lib.widgets.combinations import QUERIES
 
 SITE = Path(__file__).parents[1] / "_build" / "html"
 CHAPTER = "notebooks/convex_combinations.html"
@@ -226,7 +226,9 @@ def rows() -> list[dict[str, Any]]:
         after = {name: size for name, size in sizes.items() if name not in before}
         browser.close()
     server.shutdown()
-    graphs = {name: size for name, size in after.items() if name.endswith(".onnx")}
+    graphs = {
+        name: size for name, size in after.items() if name.endswith((".onnx", ".safetensors"))
+    }
     found.append(
         {
             "what": "a chapter's first load before any touch, gzip",

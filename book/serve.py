@@ -18,6 +18,7 @@ class SiteHandler(SimpleHTTPRequestHandler):
         ".js": "text/javascript",
         ".wasm": "application/wasm",
         ".onnx": "application/octet-stream",
+        ".safetensors": "application/octet-stream",
         ".woff2": "font/woff2",
         ".svg": "image/svg+xml",
     }

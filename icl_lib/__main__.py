@@ -105,17 +105,21 @@ def _card_figures(table: pd.DataFrame) -> dict[str, Any]:
 def _words(function_class: FunctionClass) -> str:
     """A function class in few words: 50% DenseLinear(20), 50% SparseLinear(20,2)."""
     if isinstance(function_class, Mixture):
+        first, *others = function_class.weights
+        if len(others) > 1 and all(weight == first for weight in others):
+            return f"{first * 100:.3g}% each of {', '.join(map(_words, function_class.classes))}"
         parts = zip(function_class.weights, function_class.classes, strict=True)
-        words = ((f"{weight * 100:.3g}%", _words(part)) for weight, part in parts)
+        shared = ((f"{weight * 100:.3g}%", _words(part)) for weight, part in parts)
         return ", ".join(
-            f"{share} ({w})" if "," in w and "%" in w else f"{share} {w}" for share, w in words
+            f"{share} ({w})" if "," in w and "%" in w else f"{share} {w}" for share, w in shared
         )
     if isinstance(function_class, ConvexCombination):
         ends = (function_class.first, function_class.second)
         shares = (function_class.weight, 1 - function_class.weight)
         return " + ".join(f"{a:g} {_words(end)}" for a, end in zip(shares, ends, strict=True))
-    fields = (value for key, value in describe(function_class).items() if key != "class")
-    return f"{type(function_class).__name__}({','.join(format(value, 'g') for value in fields)})"
+    fields = [value for key, value in describe(function_class).items() if key != "class"]
+    words = (value if isinstance(value, str) else format(value, "g") for value in fields)
+    return f"{type(function_class).__name__}({','.join(words)})"
 
 
 def _list(_: argparse.Namespace) -> None:
@@ -321,9 +325,11 @@ def _export(options: argparse.Namespace) -> None:
         raise RuntimeError(
             f"export needs {error.name}, which comes with: pip install 'icl_lib[browser]'"
         ) from None
-    manifest = browser.export_site(options.out)
-    for entry in (*manifest["models"].values(), *manifest["bayes"].values()):
-        print(f"{entry['bytes']:>10,} bytes  {entry['file']}")
+    browser.export_site(
+        options.out,
+        jobs=options.jobs,
+        told=lambda entry: print(f"{entry['bytes']:>10,} bytes  {entry['file']}", flush=True),
+    )
 
 
 def _results(options: argparse.Namespace) -> None:
@@ -485,6 +491,9 @@ def _parser() -> argparse.ArgumentParser:
         description="write the ONNX graphs, worker and manifest that the page fetches",
     )
     command.add_argument("--out", required=True, help="folder to write to")
+    command.add_argument(
+        "--jobs", type=_positive, default=1, help="processes that trace graphs (default: 1)"
+    )
     command.set_defaults(run=_export)
 
     command = commands.add_parser(

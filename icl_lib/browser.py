@@ -1,7 +1,8 @@
 """Export predictors to ONNX for the page, so that no mathematics is written twice.
 
 Each graph is one of the torch modules that a running notebook evaluates too. On the built page onnxruntime-web
-runs them. `export_site` writes what the page fetches: one file per graph, named by its hash, and a manifest.
+runs them. `export_site` writes what the page fetches, each file named by its hash, and a manifest. A model's weights
+are the very file that the library loads; models of one shape share a graph.
 """
 
 from __future__ import annotations
@@ -13,18 +14,21 @@ import os
 import re
 import shutil
 import warnings
-from functools import cache
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from math import prod
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
+from safetensors.torch import save as dump_safetensors
 from torch import Tensor, nn
 
 from icl_lib import bayes, recipes
-from icl_lib.model import SIZES, Transformer, TransformerConfig
+from icl_lib.model import Transformer, TransformerConfig, size_of
 from icl_lib.page import (
     BAND_BAYES,
     BAYES,
@@ -37,9 +41,13 @@ from icl_lib.page import (
     page_models,
 )
 from icl_lib.training import write_whole
-from icl_lib.weights import load
+from icl_lib.weights import load, locate, read_card
 
 MANIFEST = "manifest.json"
+WEIGHTS = "weights"
+"""What the graph of a shape calls the file that holds a model's weights."""
+POSTERIORS = (*PREFIX_BAYES, *BAYES, SMOOTH)
+"""What the page computes exactly, but for the priors of BAND_BAYES."""
 _ENGINE = Path(__file__).parent / "widgets" / "engine.js"
 
 
@@ -102,88 +110,105 @@ def _trace(
     return proto
 
 
-@cache
-def _template(config: TransformerConfig) -> tuple[onnx.ModelProto, dict[str, tuple[str, bool]]]:
-    """The graph of some model of a shape, and what each of its tensors holds: a parameter, and whether transposed.
-
-    To trace takes seconds, to put other weights into a graph does not. Of the positions a graph of prompts of one
-    length holds the rows that it needs.
-    """
+def _fresh(config: TransformerConfig) -> Transformer:
+    """A model of a shape, no two of whose parameters are alike: the exporter merges what is."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = Transformer(config).eval()
-        for parameter in model.parameters():  # no two alike: the exporter merges what is
+        for parameter in model.parameters():
             nn.init.normal_(parameter)
+    return model
+
+
+def _places(model: Transformer, dtype: torch.dtype) -> dict[str, tuple[int, int]]:
+    """Where a safetensors file has each parameter of a model: its first byte after the header, and its end."""
+    data = dump_safetensors({name: value.to(dtype) for name, value in model.state_dict().items()})
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return {name: tuple(entry["data_offsets"]) for name, entry in header.items()}
+
+
+def export_shape(config: TransformerConfig, dtype: torch.dtype) -> onnx.ModelProto:
+    """The graph of all models of a shape, whose weights are in a file of their own: what `weights.save` writes.
+
+    In one dimension it predicts a curve (see `TransformerCurve`), in several it predicts at every prefix of a batch of
+    prompts of `max_examples` points. Its weights are external data at `WEIGHTS`, counted from the end of the
+    safetensors header, so that every file of the shape fits; all arithmetic is in single precision.
+
+    Args:
+        config: the shape.
+        dtype: of the weights in the file, float16 or float32.
+    """
+    model = _fresh(config)
     if config.dim == 1:
         inputs = _example(torch.float32, 1)
         proto = _trace(TransformerCurve(model), inputs, ["xs", "ys", "queries"], ["mean"])
     else:
         dynamic, prompts = _prefixes(torch.float32, config.dim, config.max_examples)
         proto = _trace(model, prompts, ["xs", "ys"], ["mean"], dynamic)
-    held = {}
+    places, parameters = _places(model, dtype), dict(model.named_parameters())
+    kept, held, nodes = [], {}, []
     for tensor in proto.graph.initializer:
-        values = torch.from_numpy(numpy_helper.to_array(tensor).copy())
-        for name, parameter in model.named_parameters():
-            if torch.equal(values, parameter[: len(values)] if values.ndim else parameter):
-                held[tensor.name] = name, False
-            elif values.ndim == 2 and torch.equal(values, parameter.t()):
-                held[tensor.name] = name, True
-    lost = set(dict(model.named_parameters())) - {name for name, _ in held.values()}
+        found = _held(tensor, parameters)
+        if found is None:
+            kept.append(tensor)
+            continue
+        name, transposed = found
+        rows = parameters[name].shape[0] if transposed else tensor.dims[0]
+        held[name] = _external(
+            f"{name}.stored", [rows, *parameters[name].shape[1:]], places[name][0], dtype
+        )
+        single = f"{name}.single" if transposed else tensor.name
+        nodes.append(
+            onnx.helper.make_node("Cast", [f"{name}.stored"], [single], to=onnx.TensorProto.FLOAT)
+        )
+        if transposed:
+            nodes.append(onnx.helper.make_node("Transpose", [single], [tensor.name], perm=[1, 0]))
+    lost = set(parameters) - set(held)
     if lost:
         raise RuntimeError(f"the exporter has altered parameters of the model: {sorted(lost)}")
-    return proto, held
-
-
-def _graph_of(model: Transformer) -> onnx.ModelProto:
-    """The graph of a model: its shape's, with its weights."""
-    template, held = _template(model.config)
-    proto = onnx.ModelProto()
-    proto.CopyFrom(template)
-    weights = dict(model.named_parameters())
-    for tensor in proto.graph.initializer:
-        if tensor.name in held:
-            name, transposed = held[tensor.name]
-            values = weights[name].detach()
-            rows = (values.T if transposed else values)[: tensor.dims[0]].contiguous()
-            tensor.CopyFrom(numpy_helper.from_array(rows.numpy(), tensor.name))
+    _replace(proto.graph.initializer, [*kept, *held.values()])
+    _replace(proto.graph.node, [*nodes, *proto.graph.node])
     return proto
 
 
-def _halve(proto: onnx.ModelProto) -> None:
-    """Keep weights in half precision where that loses nothing: what was shipped so is not fetched at twice its size.
-
-    A cast brings each back to single precision as the graph is loaded; all arithmetic stays in single precision.
-    """
-    casts = []
-    for tensor in proto.graph.initializer:
-        if tensor.data_type != onnx.TensorProto.FLOAT:
-            continue
-        single = numpy_helper.to_array(tensor)
-        with np.errstate(over="ignore"):
-            half = single.astype(np.float16)
-        if single.size < 64 or not np.array_equal(half.astype(np.float32), single):
-            continue
-        name = f"{tensor.name}.half"
-        casts.append(
-            onnx.helper.make_node("Cast", [name], [tensor.name], to=onnx.TensorProto.FLOAT)
-        )
-        tensor.CopyFrom(numpy_helper.from_array(half, name))
-    nodes = [*casts, *proto.graph.node]
-    del proto.graph.node[:]
-    proto.graph.node.extend(nodes)
+def _held(tensor: onnx.TensorProto, parameters: dict[str, nn.Parameter]) -> tuple[str, bool] | None:
+    """Which parameter a tensor of a graph holds, or the first rows of which, and whether transposed."""
+    values = torch.from_numpy(numpy_helper.to_array(tensor).copy())
+    for name, parameter in parameters.items():
+        if torch.equal(values, parameter[: len(values)] if values.ndim else parameter):
+            return name, False
+        if values.ndim == 2 and torch.equal(values, parameter.t()):
+            return name, True
+    return None
 
 
-def _publish(proto: onnx.ModelProto, folder: Path, name: str) -> dict[str, Any]:
-    """Write a graph, whole or not at all, with its hash in its name, so that a browser may cache it for ever.
+def _external(name: str, shape: list[int], offset: int, dtype: torch.dtype) -> onnx.TensorProto:
+    """A tensor whose values lie in the file of weights."""
+    kinds = {torch.float16: onnx.TensorProto.FLOAT16, torch.float32: onnx.TensorProto.FLOAT}
+    tensor = onnx.TensorProto(name=name, data_type=kinds[dtype], dims=shape)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    length = prod(shape) * dtype.itemsize
+    for key, value in (("location", WEIGHTS), ("offset", offset), ("length", length)):
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor
+
+
+def _replace(field: Any, items: list[Any]) -> None:
+    """Give a repeated field of a message other items."""
+    copies = list(items)
+    del field[:]
+    field.extend(copies)
+
+
+def _publish(data: bytes, folder: Path, name: str, kind: str = "onnx") -> dict[str, Any]:
+    """Write a file, whole or not at all, with its hash in its name, so that a browser may cache it for ever.
 
     Returns:
         The file's name and size.
     """
-    _halve(proto)
-    data = proto.SerializeToString()
     # Some hosts of static files take a plus sign in an address for a space.
     plain = re.sub(r"[^a-z0-9.-]", "-", name)
-    path = folder / f"{plain}.{hashlib.sha256(data).hexdigest()[:12]}.onnx"
+    path = folder / f"{plain}.{hashlib.sha256(data).hexdigest()[:12]}.{kind}"
     write_whole(path, lambda part: part.write_bytes(data))
     return {"file": path.name, "bytes": len(data)}
 
@@ -196,24 +221,31 @@ def _prefixes(dtype: torch.dtype, dim: int, n: int) -> tuple[dict[str, Any], tup
     return {"xs": {0: batch}, "ys": {0: batch}}, (xs, xs[..., 0])
 
 
-def export_model(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Export the shipped model `name` into `folder`; returns its entry in the manifest.
-
-    In one dimension it predicts a curve (see `TransformerCurve`), in several it predicts at every prefix of a batch of
-    prompts of `max_examples` points.
-    """
-    model = load(name)
-    entry = _publish(_graph_of(model), Path(folder), name)
-    config = model.config
-    size = next(
-        (s for s, shape in SIZES.items() if shape == (config.layers, config.heads, config.width)),
-        "other",
-    )
-    return entry | {"size": size, "dim": config.dim, "max_examples": config.max_examples}
+def shape_of(name: str) -> tuple[str, TransformerConfig, torch.dtype]:
+    """What the graph of a shipped model's shape is called in the manifest, and what it depends on."""
+    config, kind = load(name).config, read_card(name)["dtype"]
+    called = f"{size_of(config)}-{config.dim}-{config.max_examples}-{kind}"
+    return called, config, getattr(torch, kind)
 
 
-def export_bayes(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Export the exact posterior of the mixture `name` into `folder`; returns its entry in the manifest."""
+def publish_shape(called: str, folder: Path, config: TransformerConfig, dtype: torch.dtype) -> Any:
+    """Write the graph of a shape into `folder`; returns its entry in the manifest."""
+    return _publish(export_shape(config, dtype).SerializeToString(), folder, f"shape-{called}")
+
+
+def publish_model(name: str, folder: Path) -> dict[str, Any]:
+    """Write the weights of a shipped model into `folder`, as they are; returns its entry in the manifest."""
+    shape, config, _ = shape_of(name)
+    return _publish(locate(name).read_bytes(), folder, name, "safetensors") | {
+        "shape": shape,
+        "size": size_of(config),
+        "dim": config.dim,
+        "max_examples": config.max_examples,
+    }
+
+
+def publish_bayes(name: str, folder: Path) -> dict[str, Any]:
+    """Write the graph of the exact posterior of the mixture `name` into `folder`; returns its entry in the manifest."""
     weight = torch.tensor(0.5, dtype=torch.float64)
     if name == SMOOTH:
         names, outputs = ["xs", "ys", "queries"], ["mean", "evidence"]
@@ -228,16 +260,16 @@ def export_bayes(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
         outputs = ["mixture", "oracle", "probability"]
         given = (*_example(torch.float64, 1), weight, *other.values())
         proto = _trace(bayes_curve(name), given, names, outputs)
-    return _publish(proto, Path(folder), f"bayes-{name}")
+    return _publish(proto.SerializeToString(), folder, f"bayes-{name}")
 
 
-def export_bands(name: str, folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Export the exact posterior of the prior `name` of BAND_BAYES into `folder`; returns its entry in the manifest."""
+def publish_bands(name: str, folder: Path) -> dict[str, Any]:
+    """Write the graph of exact Bayes with the prior `name` of BAND_BAYES; returns its entry in the manifest."""
     other = _doubt()
     names, outputs = ["xs", "ys", "queries", *other], ["mean", "probability"]
     given = (*_example(torch.float64, 1), *other.values())
     proto = _trace(bayes_bands(name), given, names, outputs)
-    return _publish(proto, Path(folder), f"bands-{name}")
+    return _publish(proto.SerializeToString(), folder, f"bands-{name}")
 
 
 def _doubt() -> dict[str, Tensor]:
@@ -250,10 +282,20 @@ def _doubt() -> dict[str, Tensor]:
     }
 
 
-def export_site(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Write what the page's widgets fetch into `folder`: graphs, worker, manifest; returns the manifest.
+def export_site(
+    folder: str | os.PathLike[str],
+    *,
+    jobs: int = 1,
+    told: Callable[[dict[str, Any]], object] = lambda entry: None,
+) -> dict[str, Any]:
+    """Write what the page's widgets fetch into `folder`: graphs, weights, worker, manifest; returns the manifest.
 
     What an earlier export has written there gives way; no other file in `folder` is touched.
+
+    Args:
+        folder: where to.
+        jobs: processes that trace graphs; each takes seconds to a minute.
+        told: called with the manifest's entry of each file that has been written.
 
     Raises:
         ValueError: `folder` holds a file of the worker's or the manifest's name that no export wrote.
@@ -265,11 +307,21 @@ def export_site(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(
             f"{folder / _ENGINE.name} was not written by an export; give another folder"
         )
-    manifest = {
-        "models": {name: export_model(name, folder) for name in page_models()},
-        "bayes": {name: export_bayes(name, folder) for name in (SMOOTH, *BAYES, *PREFIX_BAYES)},
-        "bands": {name: export_bands(name, folder) for name in BAND_BAYES},
+    names = page_models()
+    shapes = {called: kind for called, *kind in map(shape_of, names)}
+    calls: dict[str, dict[str, tuple[Any, ...]]] = {
+        "shapes": {
+            called: (publish_shape, called, folder, *kind) for called, kind in shapes.items()
+        },
+        "models": {name: (publish_model, name, folder) for name in names},
+        "bayes": {name: (publish_bayes, name, folder) for name in POSTERIORS},
+        "bands": {name: (publish_bands, name, folder) for name in BAND_BAYES},
     }
+    entries = _side_by_side([call for group in calls.values() for call in group.values()], jobs)
+    manifest: dict[str, dict[str, Any]] = {group: {} for group in calls}
+    for group, name in [(group, name) for group, named in calls.items() for name in named]:
+        manifest[group][name] = next(entries)
+        told(manifest[group][name])
     shutil.copyfile(_ENGINE, folder / _ENGINE.name)
     text = json.dumps(manifest, indent=2) + "\n"
     write_whole(folder / MANIFEST, lambda part: part.write_text(text))
@@ -278,15 +330,26 @@ def export_site(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return manifest
 
 
+def _side_by_side(calls: list[tuple[Any, ...]], jobs: int) -> Iterator[dict[str, Any]]:
+    """What functions return, each with the arguments that follow it, in their order, in that many processes."""
+    if jobs == 1:
+        yield from (function(*arguments) for function, *arguments in calls)
+        return
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        yield from (future.result() for future in [pool.submit(*call) for call in calls])
+
+
 def _listed(path: Path) -> set[str]:
-    """The graphs that a manifest lists; none if there is no manifest."""
+    """The files that a manifest lists; none if there is no manifest."""
     if not path.exists():
         return set()
     try:
         manifest = json.loads(path.read_text())
         names = {entry["file"] for group in manifest.values() for entry in group.values()}
-        if not all(re.fullmatch(r"[\w.+-]+\.[0-9a-f]{12}\.onnx", name) for name in names):
-            raise ValueError("it lists what is no graph")
+        if not all(
+            re.fullmatch(r"[\w.+-]+\.[0-9a-f]{12}\.(onnx|safetensors)", name) for name in names
+        ):
+            raise ValueError("it lists what no export writes")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"{path} was not written by an export; give another folder: {error}"

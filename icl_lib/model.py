@@ -29,6 +29,13 @@ SIZES = {
 """Layers, heads and width. Slim and short are ours: small's depth at tiny's width, and small's width at two thirds of
 its depth, for what a CPU can train. The others are Garg et al.'s; the paper's own model is standard."""
 
+
+def size_of(config: TransformerConfig) -> str:
+    """The name of a shape's size; "other" if it has none."""
+    shape = (config.layers, config.heads, config.width)
+    return next((size for size, known in SIZES.items() if known == shape), "other")
+
+
 INITIALISATIONS = ("paired", "torch", "gpt2")
 _KIND, _PAIR = 0.3, 0.1  # standard deviations of what positions share under "paired"
 

@@ -6,6 +6,7 @@ them.
 
 from __future__ import annotations
 
+import random
 import re
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -15,11 +16,13 @@ from icl_lib.samplers import (
     ConvexCombination,
     DenseLinear,
     FunctionClass,
+    GaussianProcess,
     Mixture,
     ReluNetwork,
     Sinusoid,
     SparseLinear,
 )
+from icl_lib.shapes import Exponential, Placed, Polynomial, Wave
 from icl_lib.training import Parent, Ramp, Setting
 
 
@@ -74,6 +77,37 @@ def with_rare(rare: FunctionClass, weight: float, usual: FunctionClass) -> Mixtu
 
 HALFWAY = ConvexCombination(LINE, SINE, 0.5)
 """What the chapter on the debate mixes into pretraining: functions halfway between a line and a sine."""
+
+TYPES: dict[str, FunctionClass] = {
+    "sine": SINE,
+    "line": LINE,
+    "quadratic": Polynomial(2),
+    "cubic": Polynomial(3),
+    "exponential": Exponential(),
+    **{shape: Placed(shape) for shape in ("step", "hinge", "vee", "bump", "sigmoid", "ripple")},
+    **{shape: Wave(shape) for shape in ("square", "sawtooth", "triangle")},
+    "smooth": GaussianProcess(1, 0.5),
+    "ReLU network": ReluNetwork(1),
+}
+"""Sixteen types of functions of one number, for the question whether many types help where two do not."""
+
+TYPE_COUNTS = (1, 2, 4, 8, 16)
+"""How many types a training has seen."""
+
+
+def types_of(count: int, seed: int) -> tuple[str, ...]:
+    """The types of a training: the sine, then the line, then the others in an order that belongs to the seed."""
+    first, others = ["sine", "line"], [name for name in TYPES if name not in ("sine", "line")]
+    random.Random(seed).shuffle(others)
+    return tuple([*first, *others][:count])
+
+
+def many_types(count: int, seed: int) -> Mixture:
+    """The mixture of `count` types, all as likely."""
+    return Mixture(
+        tuple(TYPES[name] for name in types_of(count, seed)), tuple(1 / count for _ in range(count))
+    )
+
 
 DENSE = DenseLinear(20)
 SPARSE = SparseLinear(20, 2)
@@ -260,6 +294,15 @@ RECIPES: dict[str, Setting] = {
         f"line+sine-0.5-tiny-{prompts}{_seeded(seed)}": _brief(prompts, seed)
         for prompts in BRIEF
         for seed in BRIEF_SEEDS
+    },
+    # As many prompts of one type, or of more and more.
+    **{
+        f"types-{count}-tiny{_seeded(seed)}": _one_dimensional(
+            many_types(count, seed), "tiny", 2500, seed, every=50, muon_rate=4e-3
+        )
+        for count in TYPE_COUNTS
+        for seed in BRIEF_SEEDS
+        if count > 2 or seed != BRIEF_SEEDS[0]  # sine-tiny and line+sine-0.5-tiny are those
     },
     # What some more training makes of it, with functions halfway among the prompts, and without.
     **{f"half+line+sine-{dose}-tiny-after": _after(dose) for dose in DOSES},

@@ -2,17 +2,22 @@
 
 import hashlib
 import json
+import shutil
 from itertools import product
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
+from safetensors.torch import save as dump_safetensors
 
 from icl_lib import (
     DenseLinear,
     Mixture,
     SparseLinear,
+    Transformer,
+    TransformerConfig,
     bayes,
     browser,
     page,
@@ -28,6 +33,20 @@ CURVES = [name for name in PAGE if recipes.RECIPES[name].model.dim == 1]
 LINEAR = [name for name in PAGE if name not in CURVES]
 
 
+@pytest.fixture
+def model_session(site_graph, tmp_path):
+    """Opens a model as the page does: the graph of its shape, and its weights' file from the end of its header on."""
+    entries = json.loads((LIVE / browser.MANIFEST).read_text())["models"]
+
+    def open_model(name):
+        data = site_graph("models", name).read_bytes()
+        (tmp_path / browser.WEIGHTS).write_bytes(data[8 + int.from_bytes(data[:8], "little") :])
+        graph = site_graph("shapes", entries[name]["shape"])
+        return onnxruntime.InferenceSession(shutil.copy(graph, tmp_path))
+
+    return open_model
+
+
 def draw(n, q, dtype, seed):
     generator = torch.Generator().manual_seed(seed)
     return [
@@ -37,8 +56,8 @@ def draw(n, q, dtype, seed):
 
 
 @pytest.mark.parametrize("name", CURVES)
-def test_every_curves_graph_equals_torch(site_graph, name):
-    session = onnxruntime.InferenceSession(site_graph("models", name))
+def test_every_curves_graph_equals_torch(model_session, name):
+    session = model_session(name)
     for n, q in product((0, 1, 2, 7, 40), (1, 97)):
         xs, ys, queries = draw(n, q, torch.float32, seed=n)
         given = {"xs": xs.numpy(), "ys": ys.numpy(), "queries": queries.numpy()}
@@ -71,8 +90,8 @@ def test_an_unknown_posterior_is_refused():
 
 
 @pytest.mark.parametrize("name", LINEAR)
-def test_every_linear_models_graph_equals_torch_at_every_prefix(site_graph, name):
-    session = onnxruntime.InferenceSession(site_graph("models", name))
+def test_every_linear_models_graph_equals_torch_at_every_prefix(model_session, name):
+    session = model_session(name)
     for batch in (1, 5, 16):
         xs, ys, _ = sample_prompts(SparseLinear(20, 3), batch, 41, seed=batch)
         (mean,) = session.run(None, {"xs": xs.numpy(), "ys": ys.numpy()})
@@ -98,17 +117,44 @@ def test_the_linear_posteriors_graph_equals_the_library(site_graph, weight, nnz)
         assert (one - expected).abs().max() < 1e-6
 
 
-def test_a_graph_is_as_small_as_its_weights_on_disk(site_graph):
+def test_a_model_is_on_the_site_once_in_the_file_that_the_library_loads(site_graph):
     for name in PAGE:
-        on_disk = (weights.FOLDER / f"{name}.safetensors").stat().st_size
-        assert site_graph("models", name).stat().st_size < min(1.2 * on_disk, 20 * 2**20), name
-    assert site_graph("bayes", "dense+sparse").stat().st_size < 200_000
+        shipped = (weights.FOLDER / f"{name}.safetensors").read_bytes()
+        assert site_graph("models", name).read_bytes() == shipped
+    entries = json.loads((LIVE / browser.MANIFEST).read_text())
+    assert {entry["shape"] for entry in entries["models"].values()} == set(entries["shapes"])
+    for group in ("shapes", "bayes", "bands"):
+        for name in entries[group]:
+            assert site_graph(group, name).stat().st_size < 400_000, name
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("dim", [1, 3])
+def test_any_weights_of_a_shape_fit_its_graph(tmp_path, dtype, dim):
+    config = TransformerConfig(dim, 9, 1, 2, 8)
+    onnx.save(browser.export_shape(config, dtype), tmp_path / "graph.onnx")
+    torch.manual_seed(5)
+    model = Transformer(config).eval()
+    half = {name: value.to(dtype) for name, value in model.state_dict().items()}
+    model.load_state_dict(half)
+    data = dump_safetensors(half, metadata={"a longer header": "moves nothing" * 9})
+    (tmp_path / browser.WEIGHTS).write_bytes(data[8 + int.from_bytes(data[:8], "little") :])
+    session = onnxruntime.InferenceSession(tmp_path / "graph.onnx")
+    prompts = sample_prompts(DenseLinear(dim), 1 if dim == 1 else 4, 9, seed=2)
+    given, module = {"xs": prompts.xs, "ys": prompts.ys}, model
+    if dim == 1:
+        given |= {"xs": prompts.xs[:, :6], "ys": prompts.ys[:, :6], "queries": prompts.xs}
+        module = page.TransformerCurve(model)
+    (mean,) = session.run(None, {name: value.numpy() for name, value in given.items()})
+    with torch.no_grad():
+        assert np.abs(mean - module(*given.values()).numpy()).max() < 1e-5
 
 
 def test_every_graph_is_listed_and_named_by_its_hash(site_graph):
     manifest = json.loads((LIVE / browser.MANIFEST).read_text())
     assert set(manifest["models"]) == set(PAGE)
-    assert set(manifest["bayes"]) == {*page.BAYES, *page.PREFIX_BAYES}
+    assert set(manifest) == {"shapes", "models", "bayes", "bands"}
+    assert set(manifest["bayes"]) == {page.SMOOTH, *page.BAYES, *page.PREFIX_BAYES}
     assert set(manifest["bands"]) == set(page.BAND_BAYES)
     for group, entries in manifest.items():
         for name, entry in entries.items():

@@ -30,7 +30,7 @@ from icl_lib.widgets import (
     frequency,
     selection,
 )
-from icl_lib.widgets.explorer import QUERIES, curves, draw_inputs
+from icl_lib.widgets.combinations import QUERIES, curves, draw_inputs
 from icl_lib.widgets.mixture import CLASSES, draw_set
 from icl_lib.widgets.selection import ANSWERS, draw_batch, summary
 

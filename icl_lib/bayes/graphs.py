@@ -334,8 +334,7 @@ class PrefixPosterior(nn.Module):
     Each regression is updated example by example: with posterior mean m and covariance P of its weights, the example
     (phi, y) is predicted as m . phi with variance s = phi' P phi + jitter^2, and then adds the gain P phi / s times the
     surprise y - m . phi to m. The densities of the surprises multiply to the evidence. One pass serves all prefixes,
-    where the functions above make one for each. The loop is written out when the graph is made, which is therefore for
-    prompts of one length, as the page has them.
+    where the functions above make one for each.
 
     Args:
         dim: dimension d of the inputs.

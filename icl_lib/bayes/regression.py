@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import log
 
 import torch
@@ -13,7 +14,7 @@ JITTER = 1e-3
 """Standard deviation of the noise that the predictor assumes besides what it is told of, in units of f."""
 
 
-State = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+State = tuple[Tensor, ...]
 
 
 class Noise:
@@ -103,25 +104,41 @@ def updates(
     jitter: float,
 ) -> tuple[Float[Tensor, "batch nodes examples features"], Float[Tensor, "batch nodes examples"]]:
     """Posterior mean of the weights, and the log evidence, from the examples before each: example by example."""
-    examples, size = features.shape[2:]
-    mean = torch.zeros_like(features[:, :, 0])  # (B, N, F)
-    covariance = torch.eye(size, dtype=ys.dtype, device=ys.device) + torch.zeros_like(
-        features[:, :, 0, :, None]
-    )
-    log_evidence = torch.zeros_like(features[:, :, 0, 0])
-    means, evidences = [], []
-    for i in range(examples):
-        means.append(mean)
-        evidences.append(log_evidence)
-        phi = features[:, :, i]
+    flat = torch.zeros_like(features[:, :, 0])  # (B, N, F)
+    identity = torch.eye(features.shape[3], dtype=ys.dtype, device=ys.device)
+
+    def learn(state: State, example: State) -> tuple[State, State]:
+        (mean, covariance, log_evidence), (phi, y) = state, example
         reach = (covariance * phi[:, :, None]).sum(-1)  # P phi
         variance = (phi * reach).sum(-1) + jitter**2
-        surprise = ys[:, None, i] - (mean * phi).sum(-1)
-        log_evidence = log_evidence - 0.5 * (surprise.square() / variance + variance.log())
+        surprise = y[:, None] - (mean * phi).sum(-1)
         gain = reach / variance[..., None]
-        mean = mean + gain * surprise[..., None]
-        covariance = covariance - gain[..., :, None] * reach[..., None, :]
-    return torch.stack(means, -2), torch.stack(evidences, -1)
+        return (
+            mean + gain * surprise[..., None],
+            covariance - gain[..., :, None] * reach[..., None, :],
+            log_evidence - 0.5 * (surprise.square() / variance + variance.log()),
+        ), (mean.clone(), log_evidence.clone())
+
+    state: State = (flat, identity + flat[..., None], flat[..., 0] * 0.0)
+    means, evidences = _scan(learn, state, (features.permute(2, 0, 1, 3), ys.T))[1]
+    return means.permute(1, 2, 0, 3), evidences.permute(1, 2, 0)
+
+
+def _scan(
+    step: Callable[[State, State], tuple[State, State]], state: State, examples: State
+) -> tuple[State, State]:
+    """Go through examples, along the first axis: the last state, and what each step has told, stacked.
+
+    In an exported graph this is one loop; else it is written out, which is faster.
+    """
+    if torch.compiler.is_exporting():
+        found: tuple[State, State] = scan(step, state, examples)
+        return found
+    told = []
+    for example in zip(*examples, strict=True):
+        state, says = step(state, example)
+        told.append(says)
+    return state, tuple(torch.stack(column) for column in zip(*told, strict=True))
 
 
 def krige(
@@ -151,8 +168,8 @@ def krige(
     each = torch.arange(covariance.shape[1], device=ys.device)
     covariance = covariance + noise * (each[:, None] == each).to(ys.dtype)
 
-    def eliminate(state: State, example: Tensor) -> tuple[State, Tensor]:
-        covariance, values, reach, means, evidence = state
+    def eliminate(state: State, examples: State) -> tuple[State, State]:
+        (covariance, values, reach, means, evidence), (example,) = state, examples
         row, surprise, queries = (part.index_select(1, example) for part in state[:3])
         variance = row.index_select(2, example)  # (R, 1, 1), as `surprise`
         share = covariance.index_select(2, example) / variance  # (R, n, 1)
@@ -163,14 +180,10 @@ def krige(
             reach - share * queries,
             means + queries * (surprise / variance),
             evidence - gain,
-        ), example.clone()
+        ), (example.clone(),)
 
-    state = (covariance, values, reach, torch.zeros_like(reach[:, :1]), values[:, :1] * 0.0)
-    if torch.compiler.is_exporting():
-        state, _ = scan(eliminate, state, each[:, None])
-    else:
-        for example in each[:, None]:
-            state, _ = eliminate(state, example)
+    state: State = (covariance, values, reach, torch.zeros_like(reach[:, :1]), values[:, :1] * 0.0)
+    state, _ = _scan(eliminate, state, (each[:, None],))
     return state[3][:, 0], state[4][:, 0, 0]
 
 

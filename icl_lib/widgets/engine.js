@@ -20,6 +20,9 @@
 const RUNTIME = 'ort/ort.wasm.bundle.min.js';
 const BINARY = { path: 'ort/ort-wasm-simd-threaded.wasm', bytes: 14239897 };
 
+/** What the graph of a shape calls the file of a model's weights, as in browser.py. */
+const WEIGHTS = 'weights';
+
 const here = (path) => new URL(path, import.meta.url).href;
 
 /** One promise per key: whoever asks again shares the first one's work. A failure is forgotten, so that a retry is one. */
@@ -107,28 +110,56 @@ const runtime = () =>
     return ort;
   });
 
+/** The entry of the manifest, which names a file. */
+async function entryOf(group, name) {
+  const entry = (await manifest())[group]?.[name];
+  if (!entry) throw new Told(`This page was built without the model “${name}”.`);
+  return entry;
+}
+
+/** The file of an entry. The site may have been built anew since the list was read: then the list has other names now. */
+async function fetchEntry(group, name, what) {
+  const entry = await entryOf(group, name);
+  return download(entry.file, what, entry.bytes).catch(async (error) => {
+    if (error.status !== 404) throw error;
+    started.set('manifest', listModels('reload'));
+    started.get('manifest').catch(() => started.delete('manifest'));
+    const newer = await entryOf(group, name);
+    if (newer.file === entry.file) throw error;
+    return download(newer.file, what, newer.bytes);
+  });
+}
+
+/** A safetensors file without its header: the graphs of shapes count from there. */
+function withoutHeader(bytes) {
+  const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
+  return bytes.subarray(8 + length);
+}
+
+/** The runtime has one place for external data, and clears it after each session that it has made: one after the other. */
+let making = Promise.resolve();
+function inTurn(make) {
+  const made = making.then(make);
+  making = made.catch(() => {});
+  return made;
+}
+
+/** A posterior is a graph. A model is the graph of its shape, and its weights, in the file that the library loads too. */
 const graph = (group, name) =>
   once(`${group}/${name}`, async () => {
     const what = group === 'models' ? `model ${name}` : `Bayes predictor (${name})`;
-    const find = async () => {
-      const entry = (await manifest())[group]?.[name];
-      if (!entry) throw new Told(`This page was built without the model “${name}”.`);
-      return entry;
+    const parts = async () => {
+      if (group !== 'models') return [await fetchEntry(group, name, what), []];
+      const { shape } = await entryOf(group, name);
+      const [bytes, weights] = await Promise.all([
+        once(`shape ${shape}`, () => fetchEntry('shapes', shape, `graph of ${name}`)),
+        fetchEntry(group, name, what),
+      ]);
+      return [bytes, [{ path: WEIGHTS, data: withoutHeader(weights) }]];
     };
-    const entry = await find();
-    const fetchEntry = () =>
-      download(entry.file, what, entry.bytes).catch(async (error) => {
-        if (error.status !== 404) throw error;
-        // The site may have been built anew since the list was read: then the list has other names now.
-        started.set('manifest', listModels('reload'));
-        started.get('manifest').catch(() => started.delete('manifest'));
-        const newer = await find();
-        if (newer.file === entry.file) throw error;
-        return download(newer.file, what, newer.bytes);
-      });
     try {
-      const [ort, bytes] = await Promise.all([runtime(), fetchEntry()]);
-      return await ort.InferenceSession.create(bytes, { executionProviders: ['wasm'] });
+      const [ort, [bytes, externalData]] = await Promise.all([runtime(), parts()]);
+      return await inTurn(() => ort.InferenceSession.create(bytes, { executionProviders: ['wasm'], externalData }));
     } catch (error) {
       throw failure(what, error);
     }

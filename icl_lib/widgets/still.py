@@ -19,7 +19,7 @@ REACH = 3.0
 """Plots show x in [-REACH, REACH]."""
 
 SELECTION_FLOOR, SELECTION_CEILING = 1e-4, 5.0
-"""The error axis of the selection explorer, as in selection.js."""
+"""The error axis of the selection explorer, as in selection/widget.js."""
 
 _BOX = 'viewBox="0 0 600 400" preserveAspectRatio="none" width="100%" height="100%"'
 _THUMB_TOP = 3.0
@@ -140,7 +140,7 @@ def selection_still(
     across = (np.arange(points) + 0.5) / points
 
     def place(error: np.ndarray) -> np.ndarray:
-        """From 0 at the top of the plot to 1 at the bottom, as `high` in selection.js."""
+        """From 0 at the top of the plot to 1 at the bottom, as `high` in selection/widget.js."""
         clipped = np.clip(error, SELECTION_FLOOR, SELECTION_CEILING)
         return np.log(SELECTION_CEILING / clipped) / log(SELECTION_CEILING / SELECTION_FLOOR)
 
@@ -240,7 +240,7 @@ def _row(label: str, note: str, look: str, error: float | None) -> str:
 
 
 def model_label(name: str) -> str:
-    """As modelLabel in explorer.js."""
+    """As modelLabel in combinations/widget.js."""
     if name.startswith("yours: "):
         return name
     mixture, *shape = parts(name)

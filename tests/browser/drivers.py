@@ -130,7 +130,10 @@ class _Classic:
 def firefox(program: str, folder: Path) -> Iterator[Driver]:
     """A Firefox without a screen, its profile in an empty folder."""
     (folder / "user.js").write_text(
-        "".join(f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in QUIET.items())
+        "".join(
+            f"user_pref({json.dumps(name)}, {json.dumps(value)});\n"
+            for name, value in QUIET.items()
+        )
     )
     with running(program, "--headless", "--remote-debugging-port=0", "--profile", str(folder)):
         server = folder / "WebDriverBiDiServer.json"

@@ -21,6 +21,7 @@ from ipywidgets.embed import embed_minimal_html
 from playwright.sync_api import Browser, Page, Route, expect
 
 from book.serve import SiteHandler, SiteServer
+from icl_lib.recipes import parts
 from icl_lib.widgets import ConvexExplorer, FrequencyExplorer, MixtureDraws, SelectionExplorer
 
 from .conftest import PREFIX, REPOSITORY, Kind, Visit, new_context
@@ -73,13 +74,14 @@ def test_the_engine_knows_how_large_the_runtime_is(site_dir: Path) -> None:
 
 
 class CarelessHost(SiteHandler):
-    """A host that does not know .mjs, .wasm and .onnx, takes + for a space, as S3 does, and compresses all it sends."""
+    """A host that knows few types of files, takes + for a space, as S3 does, and compresses all it sends."""
 
     extensions_map = {  # noqa: RUF012 - the base class's own attribute
         **SiteHandler.extensions_map,
         ".mjs": "application/octet-stream",
         ".wasm": "application/octet-stream",
         ".onnx": "text/plain",
+        ".safetensors": "text/plain",
     }
 
     def translate_path(self, path: str) -> str:
@@ -131,7 +133,12 @@ def test_a_careless_host_serves_the_book_and_the_bar_counts_what_is_unpacked(
     model = page.evaluate("document.querySelector('[data-stage]').icl.state.model")
     files = [
         next((site_dir / "live").glob(pattern))
-        for pattern in ("ort/*.wasm", f"{model.replace('+', '-')}.*.onnx", "bayes-line-*.onnx")
+        for pattern in (
+            "ort/*.wasm",
+            f"shape-{parts(model).size}-1-*.onnx",
+            f"{model.replace('+', '-')}.*.safetensors",
+            "bayes-line-*.onnx",
+        )
     ]
     total = sum(file.stat().st_size for file in files)
     assert len(seen) > 10
@@ -173,7 +180,7 @@ def test_a_page_from_before_an_update_finds_the_new_files(visit: Open) -> None:
         response = route.fetch()
         text = response.text()
         if old <= 2:
-            text = re.sub(r"\.[0-9a-f]{12}\.onnx", ".000000000000.onnx", text)
+            text = re.sub(r"\.[0-9a-f]{12}\.(onnx|safetensors)", r".000000000000.\1", text)
         route.fulfill(response=response, body=text)
 
     opened = visit(

@@ -14,7 +14,7 @@ from book import browsers
 from book.serve import SiteHandler, SiteServer
 from icl_lib import Mixture, sample_prompts
 from icl_lib.page import RIGHT
-from icl_lib.widgets import explorer, frequency, selection
+from icl_lib.widgets import combinations, frequency, selection
 from icl_lib.widgets.mixture import CLASSES
 
 from .conftest import PREFIX, REPOSITORY
@@ -95,8 +95,8 @@ def agree(found: Any, expected: Any, tolerance: float) -> None:
 def check_convex(numbers: dict[str, Any]) -> None:
     xs, ys = (np.array(numbers[name]) for name in ("xs", "ys"))
     model, bayes, weight = (numbers[name] for name in ("model", "bayes", "weight"))
-    here = explorer.curves(model, bayes, weight, xs, ys, explorer.QUERIES)
-    for name in explorer.COMPUTED:
+    here = combinations.curves(model, bayes, weight, xs, ys, combinations.QUERIES)
+    for name in combinations.COMPUTED:
         agree(numbers[name], here[name], 1e-3 if name == "transformer" else 1e-6)
 
 

@@ -185,7 +185,7 @@ def test_a_missing_model_is_named_and_can_be_asked_for_again(visit: Open) -> Non
         visit,
         "?size=tiny&p=0.5",
         wait_until="load",
-        prepare=lambda page: page.route("**/dense-sparse-0.5-tiny.*.onnx", stop),
+        prepare=lambda page: page.route("**/dense-sparse-0.5-tiny.*.safetensors", stop),
     )
     page = opened.page
     page.wait_for_selector("[data-stage=failed]", timeout=PATIENCE)

@@ -7,9 +7,9 @@ import torch
 from playwright.sync_api import Page, expect
 
 from icl_lib.page import transformer_curve
-from icl_lib.widgets.explorer import QUERIES
+from icl_lib.widgets.combinations import QUERIES
 
-from .test_explorer import Open, open_live, settled
+from .test_combinations import Open, open_live, settled
 
 TINY, STANDARD = "line+sine-0.5-tiny", "line+sine-0.5-standard-brief"
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, Route, expect
 
 from icl_lib.page import transformer_curve
 from icl_lib.widgets import ConvexExplorer
-from icl_lib.widgets.explorer import QUERIES, RANGES, curves
+from icl_lib.widgets.combinations import QUERIES, RANGES, curves
 
 from .conftest import DESKTOP, PHONE, REPOSITORY, SWITCH, Visit
 

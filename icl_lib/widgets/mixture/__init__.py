@@ -80,8 +80,8 @@ class MixtureDraws(LiveWidget):
         ValueError: weights of another number than the classes, negative, not finite, or all zero.
     """
 
-    _esm = source("shared.js", "mixture.js")
-    _css = source("shared.css", "mixture.css")
+    _esm = source("shared.js", "mixture/widget.js")
+    _css = source("shared.css", "mixture/widget.css")
 
     classes = traitlets.List(traitlets.Unicode(), list(CLASSES), read_only=True).tag(sync=True)
     weights = traitlets.List(traitlets.Float(), [0.5, 0.5, 0.0]).tag(sync=True)

@@ -23,13 +23,13 @@ from icl_lib.widgets.source import source
 from icl_lib.widgets.still import selection_still
 
 PROMPTS = 64
-"""Prompts in a batch, as in selection.js."""
+"""Prompts in a batch, as in widget.js."""
 
 ANSWERS = ("transformer", "dense", "sparse", "mixture", "probability")
 """What is computed at every prefix of every prompt: four predictions, and exact Bayes' P(dense)."""
 
 APART = 1e-3
-"""Mean squared difference of the experts below which no blend of them is told, as in selection.js."""
+"""Mean squared difference of the experts below which no blend of them is told, as in widget.js."""
 
 LINES = ("transformer", "mixture", "dense", "sparse")
 """The predictors whose errors are drawn."""
@@ -107,7 +107,7 @@ def answers(
 def draw_batch(
     seed: int, nnz: int, n_prompts: int = PROMPTS
 ) -> tuple[Float[np.ndarray, "prompts 41 20"], Float[np.ndarray, "prompts 41"]]:
-    """The prompts of a seed, as selection.js draws them: the functions of k + 1 nonzeros continue those of k."""
+    """The prompts of a seed, as widget.js draws them: the functions of k + 1 nonzeros continue those of k."""
     uniform = uniforms(seed)
     dim = DENSE.dim
     xs, ys = np.empty((n_prompts, POINTS, dim)), np.empty((n_prompts, POINTS))
@@ -123,7 +123,7 @@ def draw_batch(
 def summary(
     ys: Float[np.ndarray, "prompts points"], found: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
-    """Means over a batch at each number of examples, as selection.js takes them.
+    """Means over a batch at each number of examples, as widget.js takes them.
 
     Returns:
         `errors`, for each of LINES the mean squared error; `spread`, half the transformer's 90% interval (normal
@@ -165,8 +165,8 @@ class SelectionExplorer(Explorer):
         TypeError: an argument that it does not have.
     """
 
-    _esm = source("shared.js", "selection.js")
-    _css = source("shared.css", "plot.css", "selection.css")
+    _esm = source("shared.js", "selection/widget.js")
+    _css = source("shared.css", "plot.css", "selection/widget.css")
 
     share = traitlets.Float(0.5).tag(sync=True)
     nnz = traitlets.Int(2).tag(sync=True)

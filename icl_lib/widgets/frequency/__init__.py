@@ -26,7 +26,7 @@ WHOLE = next(c for c in recipes.RIGHT_BAND.classes if isinstance(c, Sinusoid))
 """The band of every frequency that can be asked for."""
 
 INTERVALS = 256
-"""Into how many the plot is cut by the queries, as in frequency.js: 13 queries to a period of the fastest sine."""
+"""Into how many the plot is cut by the queries, as in widget.js: 13 queries to a period of the fastest sine."""
 
 RANGES: dict[str, tuple[float, float]] = {
     "frequency": (WHOLE.low, WHOLE.high),
@@ -36,7 +36,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "n_examples": (0, 40),
     "seed": (0, 2**32 - 1),
 }
-"""What the sliders reach, as in frequency.js."""
+"""What the sliders reach, as in widget.js."""
 
 COMPUTED = ("transformer", "mixture", "right")
 """The lines beside the truth."""
@@ -194,8 +194,8 @@ class FrequencyExplorer(Explorer):
         TypeError: an argument that it does not have.
     """
 
-    _esm = source("shared.js", "plot.js", "frequency.js")
-    _css = source("shared.css", "plot.css", "frequency.css")
+    _esm = source("shared.js", "plot.js", "frequency/widget.js")
+    _css = source("shared.css", "plot.css", "frequency/widget.css")
 
     frequency = traitlets.Float(2.5).tag(sync=True)
     amplitude = traitlets.Float(1.5).tag(sync=True)

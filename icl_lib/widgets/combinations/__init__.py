@@ -29,7 +29,7 @@ NAMES = {
     "mixture": ("Exact Bayes", "prior: line or sine"),
     "oracle": ("Oracle", "knows the blend"),
 }
-"""The lines and what the legend says of each, as in explorer.js."""
+"""The lines and what the legend says of each, as in widget.js."""
 
 COMPUTED = ("transformer", "mixture", "oracle")
 """The lines beside the truth."""
@@ -43,7 +43,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "n_examples": (0, 40),
     "seed": (0, 2**32 - 1),
 }
-"""What the sliders reach, as in explorer.js."""
+"""What the sliders reach, as in widget.js."""
 
 
 @torch.no_grad()
@@ -112,8 +112,8 @@ class ConvexExplorer(Explorer):
         TypeError: an argument that it does not have.
     """
 
-    _esm = source("shared.js", "plot.js", "explorer.js")
-    _css = source("shared.css", "plot.css", "explorer.css")
+    _esm = source("shared.js", "plot.js", "combinations/widget.js")
+    _css = source("shared.css", "plot.css", "combinations/widget.css")
 
     weight = traitlets.Float(0.5).tag(sync=True)
     slope = traitlets.Float(1.0).tag(sync=True)
