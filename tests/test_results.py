@@ -18,7 +18,7 @@ from icl_lib import prose, results, weights
 from icl_lib.__main__ import main
 from icl_lib.experiments import EXPERIMENTS, combinations, curves
 from icl_lib.experiments.experiment import Experiment, ratio, shares
-from icl_lib.results import store
+from icl_lib.results import rounding, store
 
 ROOT = Path(__file__).parents[1]
 every_table = pytest.mark.parametrize("name", EXPERIMENTS)
@@ -49,10 +49,10 @@ def test_a_stored_table_is_fresh_and_plain(name):
 
 def test_a_measurement_is_rounded_far_below_what_an_audit_sees():
     values = np.random.default_rng(0).lognormal(sigma=20, size=10_000).astype("float32")
-    found = store._rounded(values)
+    found = rounding.rounded(values)
     assert 1e-5 < np.abs(found / values - 1).max() <= store.RELATIVE / 16
     odd = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -1.5], dtype="float32")
-    np.testing.assert_array_equal(store._rounded(odd), odd)
+    np.testing.assert_array_equal(rounding.rounded(odd), odd)
 
 
 def test_the_store_is_small():
@@ -214,7 +214,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from tests import test_results as here
-from icl_lib.results import store
+from icl_lib.results import rounding, store
 store.SAVE_EVERY = 0.0
 class Kill(Exception):
     def __init__(self): pass

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from icl_lib import weights
 from icl_lib.experiments import EXPERIMENTS, Experiment
+from icl_lib.results.rounding import rounded
 from icl_lib.training import write_whole
 
 FOLDER = Path(__file__).parent
@@ -30,10 +31,6 @@ WEIGHTS = weights.FOLDER
 
 RELATIVE, ABSOLUTE = 1e-3, 1e-6
 """Within these a measurement on another processor agrees with the stored one."""
-
-DIGITS = 13
-"""Binary digits of a stored measurement after its first: it is rounded by at most 6e-5 of itself, a sixteenth of
-RELATIVE, and tables are half as large."""
 
 SAVE_EVERY = 10.0
 """Seconds of computing that a killed process may lose."""
@@ -206,14 +203,7 @@ def _measured(
 ) -> pd.DataFrame:
     found = experiment.measure(**case, **experiment.settings, prompts=list(prompts))
     columns = {**case, **_depends(experiment, case), "prompt": list(prompts)}
-    return found.apply(lambda values: _rounded(values.to_numpy("float32"))).assign(**columns)
-
-
-def _rounded(values: np.ndarray) -> np.ndarray:
-    """Numbers of single precision to DIGITS binary digits; what is not finite stays."""
-    mantissa, exponent = np.frexp(values)
-    scale = np.float32(2 ** (DIGITS + 1))
-    return np.ldexp(np.round(mantissa * scale) / scale, exponent).astype("float32")
+    return found.apply(lambda values: rounded(values.to_numpy("float32"))).assign(**columns)
 
 
 def _columns(experiment: Experiment) -> list[str]:

@@ -597,7 +597,7 @@ def test_play_sweeps_the_weight(visit: Open) -> None:
     button.click()
     # These tests ask for reduced motion: the sweep then goes in steps of a tenth, one a second.
     page.wait_for_function(
-        "document.querySelector('[data-stage]').icl.state.weight === 0.6", timeout=5000
+        "document.querySelector('[data-stage]').icl.state.weight === 0.6", timeout=PATIENCE
     )
     page.get_by_role("button", name="Pause").click()
     weight = state(page)["weight"]
@@ -609,16 +609,17 @@ def test_play_is_smooth_for_who_does_not_mind(visit: Open) -> None:
     page = open_live(visit, "a=0.5")
     page.emulate_media(reduced_motion="no-preference")
     page.evaluate(
-        """() => { const el = document.querySelector('[data-stage]'); window.seen = [];
-             el.addEventListener('icl-drawn', () => window.seen.push(el.icl.numbers.weight)); }"""
+        """() => { const el = document.querySelector('[data-stage]');
+             Object.assign(window, { seen: [], drawn: [] });
+             const look = () => { window.seen.push(el.icl.state.weight); requestAnimationFrame(look); };
+             el.addEventListener('icl-drawn', () => window.drawn.push(el.icl.numbers.weight));
+             look(); }"""
     )
     page.get_by_role("button", name="Play").click()
-    page.wait_for_function("window.seen.length > 8", timeout=PATIENCE)
+    page.wait_for_function("new Set(window.drawn).size > 4", timeout=PATIENCE)
     page.get_by_role("button", name="Pause").click()
-    seen = page.evaluate("window.seen")
-    # A fifth of the way in a second; a busy machine answers but a few times in it.
-    assert all(abs(b - a) <= 0.15 for a, b in pairwise(seen))
-    assert len(set(seen)) > 4
+    # A fifth of the way in a second, and in steps of the slider however seldom a busy machine draws.
+    assert all(abs(b - a) <= 0.031 for a, b in pairwise(page.evaluate("window.seen")))
 
 
 def test_the_numbers_fill_while_the_slider_plays(visit: Open) -> None:
