@@ -122,8 +122,9 @@ $(SITE)/.built: $(OUTPUTS) $(PAGES) $(RUNTIME) $(GRAPHS) $(ASSETS)
 
 # --- what must hold --------------------------------------------------------------------------------------------------
 
+# Browsers are installed while the site is built.
 test: lint types
-	@$(MAKE) --no-print-directory site
+	@$(MAKE) $(SIDE_BY_SIDE) $(SITE)/.built browsers
 	@$(MAKE) --no-print-directory unit browser
 
 lint: $(ENVIRONMENT)

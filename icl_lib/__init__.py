@@ -4,7 +4,7 @@ Companion library to the book *Beyond the Mixture*, on "Pretraining Data Mixture
 Capabilities in Transformer Models" (arXiv 2311.00871).
 """
 
-from icl_lib import baselines, bayes
+from icl_lib import baselines, bayes, shapes
 from icl_lib.evaluation import evaluate, excess_risk, squared_errors
 from icl_lib.model import Transformer, TransformerConfig
 from icl_lib.samplers import (
@@ -43,5 +43,6 @@ __all__ = [
     "excess_risk",
     "load",
     "sample_prompts",
+    "shapes",
     "squared_errors",
 ]

@@ -16,7 +16,7 @@ from icl_lib.page import transformer_curve
 from icl_lib.widgets import ConvexExplorer
 from icl_lib.widgets.combinations import QUERIES, RANGES, curves
 
-from .conftest import DESKTOP, PHONE, REPOSITORY, SWITCH, Visit
+from .conftest import DESKTOP, PHONE, REPOSITORY, SWITCH, Visit, strike_twice
 
 expect.set_options(timeout=30_000)
 
@@ -359,7 +359,7 @@ def test_points_are_added_and_removed_by_mouse(visit: Open) -> None:
     assert added[3][0] == pytest.approx(-0.9, abs=0.03)
     assert len(settled(page)["xs"]) == 4
 
-    page.mouse.dblclick(*point_centre(page, 0))
+    strike_twice(page, *point_centre(page, 0))
     assert state(page)["prompt"] == added[1:]
 
     page.mouse.click(*point_centre(page, 1))
@@ -419,8 +419,7 @@ def test_touch_drags_adds_and_removes(visit: Open) -> None:
     assert box is not None
     page.touchscreen.tap(box["x"] + 0.3 * box["width"], box["y"] + 0.85 * box["height"])
     assert len(state(page)["prompt"]) == 4
-    page.touchscreen.tap(*point_centre(page, 2))
-    page.touchscreen.tap(*point_centre(page, 2))
+    strike_twice(page, *point_centre(page, 2), touch=True)
     assert len(state(page)["prompt"]) == 3
     page.touchscreen.tap(*point_centre(page, 0))
     page.get_by_role("button", name="Remove example").tap()
@@ -512,7 +511,7 @@ def test_a_view_travels_by_its_link(visit: Open) -> None:
     page.get_by_role("slider", name="Frequency").focus()
     page.keyboard.press("End")
     page.get_by_role("checkbox", name="Oracle").uncheck()
-    page.mouse.dblclick(*point_centre(page, 5))
+    strike_twice(page, *point_centre(page, 5))
     x, y = point_centre(page, 2)
     page.mouse.move(x, y)
     page.mouse.down()

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, Route, expect
 from icl_lib.page import RIGHT, prior_of
 from icl_lib.widgets.frequency import COMPUTED, RANGES, answers, describe
 
-from .conftest import DESKTOP, PHONE, REPOSITORY, SWITCH, Visit
+from .conftest import DESKTOP, PHONE, REPOSITORY, SWITCH, Visit, strike_twice
 
 expect.set_options(timeout=30_000)
 
@@ -308,7 +308,7 @@ def test_a_view_travels_by_its_link(visit: Open) -> None:
     page.get_by_role("slider", name="Amplitude").focus()
     page.keyboard.press("End")
     page.get_by_role("checkbox", name="Bayes, right band").uncheck()
-    page.mouse.dblclick(*centre(page, 5))
+    strike_twice(page, *centre(page, 5))
     page.get_by_label("Transformer pretrained on").select_option(RARE)
     wanted, numbers = state(page), settled(page)
     page.wait_for_url(lambda url: "rare" in url or "fast" in url)
