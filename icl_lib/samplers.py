@@ -72,10 +72,10 @@ class FunctionClass(ABC):
     """Whether every function is w . x for some w, its coefficients."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Refuse a class that could not be described, or that has no dimension.
+        """Refuse a class that could not be described, or told from others, or that has no dimension.
 
         Raises:
-            ValueError: a class that is no frozen dataclass, or has no `dim`.
+            ValueError: a class that is no frozen dataclass, has no `dim`, or is called as one of the library is.
         """
         decorated = cls.__dict__.get("__dataclass_params__")
         if decorated is None or not decorated.frozen:
@@ -85,6 +85,10 @@ class FunctionClass(ABC):
         if not hasattr(cls, "dim") and "dim" not in cls.__dict__["__dataclass_fields__"]:
             raise ValueError(
                 f"a function class says the dimension of its inputs: write dim = 1 (or a field dim) in {cls.__name__}"
+            )
+        if not _of_library(cls) and cls.__name__ in map(_name_of, _shipped()):
+            raise ValueError(
+                f"{cls.__name__} is a class of the library: a card could not tell yours from it; give it another name"
             )
         return super().__new__(cls)
 
@@ -519,7 +523,9 @@ def undescribe(plain: Any, known: Mapping[str, Callable[..., Any]] | None = None
         ValueError: an unknown class, an unknown or missing field, a value that the class refuses.
     """
     if isinstance(plain, Mapping):
-        makers = {c.__name__: c for c in _concrete(FunctionClass)} | dict(known or {})
+        makers = {_name_of(c): c for c in (*_concrete(FunctionClass), *_shipped())} | dict(
+            known or {}
+        )
         fields_given = dict(plain)
         name = fields_given.pop("class", None)
         if name not in makers:
@@ -542,6 +548,19 @@ def _concrete(kind: type[Any]) -> Iterator[type[Any]]:
         yield from _concrete(below)
         if not isabstract(below):
             yield below
+
+
+def _shipped() -> Iterator[type[FunctionClass]]:
+    """The function classes of the library itself."""
+    return filter(_of_library, _concrete(FunctionClass))
+
+
+def _of_library(kind: type[Any]) -> bool:
+    return kind.__module__.partition(".")[0] == __name__.partition(".")[0]
+
+
+def _name_of(kind: type[Any]) -> str:
+    return kind.__name__
 
 
 def check_seed(seed: int) -> None:

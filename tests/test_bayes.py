@@ -142,7 +142,7 @@ class Bump(FunctionClass):
 
 
 @dataclass(frozen=True)
-class Polynomial(FunctionClass):
+class Powers(FunctionClass):
     """Six features, more than enter as features."""
 
     dim = 1
@@ -156,11 +156,11 @@ OWN = [
     Parabola(),
     Power(),
     Bump(),
-    Polynomial(),
+    Powers(),
     Mixture((LINE, Parabola()), (0.4, 0.6)),
     Mixture((SINE, Bump(), Power()), (0.4, 0.3, 0.3)),
     ConvexCombination(Parabola(), SINE, 0.5),
-    ConvexCombination(Polynomial(), Bump(), 0.5),
+    ConvexCombination(Powers(), Bump(), 0.5),
     ConvexCombination(Power(), Parabola(), 0.5),
 ]
 

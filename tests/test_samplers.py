@@ -19,9 +19,10 @@ from icl_lib import (
     SparseLinear,
     TransformerConfig,
     sample_prompts,
+    samplers,
 )
 from icl_lib.random import SEEDS, Draws, philox
-from icl_lib.samplers import describe, training_seed
+from icl_lib.samplers import describe, training_seed, undescribe
 from icl_lib.training import Setting
 
 LINE_AND_SINE = Mixture((DenseLinear(1), Sinusoid(1, 5)), (0.3, 0.7))
@@ -309,6 +310,15 @@ def test_a_class_that_could_not_be_kept_or_drawn_is_refused_at_once():
 
     with pytest.raises(ValueError, match=r"write dim = 1 .* in Flat"):
         Flat()
+
+    @dataclass(frozen=True)
+    class Sinusoid(FunctionClass):
+        dim = 1
+        second_moment = 1.0
+
+    with pytest.raises(ValueError, match="Sinusoid is a class of the library: a card could not"):
+        Sinusoid()
+    assert undescribe({"class": "Sinusoid", "low": 1.0, "high": 2.0}) == samplers.Sinusoid(1.0, 2.0)
 
     @dataclass(frozen=True)
     class Silent(FunctionClass):
