@@ -94,8 +94,8 @@ site:
 	@$(MAKE) $(SIDE_BY_SIDE) $(SITE)/.built
 	@echo "The site is in $(SITE)."
 
-# Each notebook runs once, for the tests and for the site: with one thread, since several run at a time, and with nothing to
-# import but what the library declares. A cell may take an hour, on however busy a machine.
+# Each notebook runs once, for the tests and for the site: with one thread, since the graphs are exported beside it, and
+# with nothing to import but what the library declares. A cell may take an hour, on however busy a machine.
 EXECUTED := $(NOTEBOOKS:notebooks/%=.notebooks/%)
 OUTPUTS := _build/.jupyter_cache/.filled
 
@@ -105,6 +105,9 @@ $(EXECUTED): .notebooks/%: notebooks/% tests/declared/sitecustomize.py $(LIBRARY
 	OMP_NUM_THREADS=1 PYTHONPATH="$(CURDIR)/tests/declared$${PYTHONPATH:+:$$PYTHONPATH}" \
 		$(BIN)/python -m pytest --quiet --nbmake --overwrite --nbmake-timeout=3600 .notebooks/running/$*
 	@mv .notebooks/running/$* $@
+
+# One after the other: two kernels that start at the same time can be given the same port.
+$(foreach one,$(EXECUTED),$(eval $(one): | $(BEFORE))$(eval BEFORE := $(one)))
 
 $(OUTPUTS): $(EXECUTED)
 	@rm -rf $(@D)

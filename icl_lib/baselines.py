@@ -23,6 +23,7 @@ from icl_lib._validate import (
     check_queries,
 )
 from icl_lib.kernels import arc_cosine_kernel
+from icl_lib.latents import Interval
 from icl_lib.samplers import (
     ConvexCombination,
     DenseLinear,
@@ -31,6 +32,7 @@ from icl_lib.samplers import (
     ReluNetwork,
     Sinusoid,
     SparseLinear,
+    feature_count,
 )
 
 # Beyond this condition number a recursive update loses more than about six of float64's sixteen digits, and rank
@@ -51,6 +53,9 @@ SINE_RIDGE = 1e-6
 # Radians per unit of x between the frequencies that are tried first. Inputs within ±4 hardly tell apart two frequencies
 # that close, so that no valley of the misfit is stepped over.
 SINE_STEP = 0.05
+
+# Values at which the covariance of a class of one's own takes a latent that is uniform on an interval.
+LATENT_CELLS = 512
 
 
 class ConvergenceError(ValueError):
@@ -466,14 +471,16 @@ def covariance(
     first: Float[Tensor, "batch rows dim"],
     second: Float[Tensor, "batch columns dim"],
 ) -> Float[Tensor, "batch rows columns"]:
-    """E f(x) f(x') over the functions of a class, exactly, for x in `first` and x' in `second`.
+    """E f(x) f(x') over the functions of a class, for x in `first` and x' in `second`.
 
     Dense and sparse linear functions: x·x' / d. ReLU networks: `arc_cosine_kernel`. Sines of frequency v, uniform from
     low to high: E cos v(x − x') = cos(m t) sin(h t) / (h t), with t = x − x', m the middle of the band and h half its
-    width. A mixture: Σ_k p_k k_k. A combination of two independent functions of mean zero: a² k_1 + (1 − a)² k_2.
+    width. A mixture: Σ_k p_k k_k. A combination of two independent functions of mean zero: a² k_1 + (1 − a)² k_2. Any
+    other class: the covariance that it says; else φ(x)·φ(x') of its features, averaged over every value of its latent,
+    or, where that is an interval, over the midpoints of `LATENT_CELLS` equal cells of it, which is no longer exact.
 
     Raises:
-        ValueError: a class whose covariance is not known here; inputs of another dimension.
+        ValueError: a class that says neither its covariance nor its features; inputs of another dimension.
     """
     if not isinstance(function_class, FunctionClass):
         raise ValueError(
@@ -492,20 +499,54 @@ def covariance(
         case Sinusoid(low=low, high=high):
             apart = first - second.mT
             middle, half = (high + low) / 2, (high - low) / 2
-            return (middle * apart).cos() * torch.sinc(half / math.pi * apart)
+            turn = half * apart
+            still = turn == 0
+            # Not `torch.sinc`: its graph has pi in single precision.
+            sinc = torch.where(still, 1.0, turn.sin() / torch.where(still, 1.0, turn))
+            return (middle * apart).cos() * sinc
         case Mixture(classes=classes, weights=weights):
-            parts = [
-                weight * covariance(part, first, second)
-                for part, weight in zip(classes, weights, strict=True)
-            ]
-            return torch.stack(parts).sum(0)
+            parts = [covariance(part, first, second) for part in classes]
+            # A tensor: a number would be of single precision in a graph.
+            return (first.new_tensor(weights)[:, None, None, None] * torch.stack(parts)).sum(0)
         case ConvexCombination(first=one, second=other, weight=weight):
             return weight**2 * covariance(one, first, second) + (1 - weight) ** 2 * covariance(
                 other, first, second
             )
-    raise ValueError(
-        f"no covariance is known here for a {type(function_class).__name__}, got {function_class!r}"
-    )
+    known = function_class.covariance(first, second)
+    if known is None:
+        known = _mean_over_latent(function_class, first, second)
+    if known is None:
+        raise ValueError(
+            f"a {type(function_class).__name__} says neither its covariance nor its features, got {function_class!r}"
+        )
+    return known
+
+
+def _mean_over_latent(
+    function_class: FunctionClass,
+    first: Float[Tensor, "batch rows dim"],
+    second: Float[Tensor, "batch columns dim"],
+) -> Float[Tensor, "batch rows columns"] | None:
+    """φ(x)·φ(x') averaged over the values of a latent; None for a class without features or latent."""
+    latent = function_class.latent
+    if latent is None or not feature_count(function_class):
+        return None
+    if isinstance(latent, Interval):
+        middles = (torch.arange(LATENT_CELLS, dtype=torch.float64) + 0.5) / LATENT_CELLS
+        values = (latent.low + (latent.high - latent.low) * middles)[:, None]
+    else:
+        values = latent.values()
+    values = values.to(first.device)
+    sides = []
+    for points in (first, second):
+        features = function_class.features(points[:, :, None], values) or []
+        # A feature that does not depend on the latent has no axis for its values.
+        full = points.new_zeros(*points.shape[:2], len(values))
+        sides.append(
+            torch.stack([full + phi.reshape(*points.shape[:2], -1) for phi in features], -1)
+        )
+    left, right = (side.flatten(2) for side in sides)  # (B, points, values x features)
+    return left @ right.mT / len(values)
 
 
 def _recursive_predictions(

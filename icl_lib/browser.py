@@ -32,12 +32,14 @@ from icl_lib.model import Transformer, TransformerConfig, size_of
 from icl_lib.page import (
     BAND_BAYES,
     BAYES,
+    LINEAR,
     PREFIX_BAYES,
     SMOOTH,
     TransformerCurve,
     bayes_bands,
     bayes_curve,
     bayes_prefixes,
+    linear_curve,
     page_models,
 )
 from icl_lib.training import write_whole
@@ -272,6 +274,13 @@ def publish_bands(name: str, folder: Path) -> dict[str, Any]:
     return _publish(proto.SerializeToString(), folder, f"bands-{name}")
 
 
+def publish_linear(name: str, folder: Path) -> dict[str, Any]:
+    """Write the graph of the best linear predictor of LINEAR's prior `name`; returns its entry in the manifest."""
+    names, given = ["xs", "ys", "queries"], _example(torch.float64, 1)
+    proto = _trace(linear_curve(name), given, names, ["mean"])
+    return _publish(proto.SerializeToString(), folder, f"linear-{name}")
+
+
 def _doubt() -> dict[str, Tensor]:
     """The inputs by which a graph takes a doubt, to trace with."""
     generator = torch.Generator().manual_seed(1)
@@ -316,6 +325,7 @@ def export_site(
         "models": {name: (publish_model, name, folder) for name in names},
         "bayes": {name: (publish_bayes, name, folder) for name in POSTERIORS},
         "bands": {name: (publish_bands, name, folder) for name in BAND_BAYES},
+        "linear": {name: (publish_linear, name, folder) for name in LINEAR},
     }
     entries = _side_by_side([call for group in calls.values() for call in group.values()], jobs)
     manifest: dict[str, dict[str, Any]] = {group: {} for group in calls}

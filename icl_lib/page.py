@@ -7,12 +7,14 @@ that no mathematics is written twice. Nothing here needs onnx.
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, partial
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from icl_lib import bayes, recipes
+from icl_lib.baselines import covariance
+from icl_lib.bayes.graphs import krige_curve
 from icl_lib.model import SIZES, Transformer
 from icl_lib.samplers import FunctionClass
 from icl_lib.weights import available, load, read_card
@@ -51,6 +53,32 @@ BAND_BAYES: dict[str, FunctionClass] = {
     RIGHT: recipes.RIGHT_BAND,
 }
 """Priors of lines and sines in any bands of which the page draws exact posterior curves, by name."""
+
+
+LINEAR = {**BAYES, **{name: prior for name, prior in BAND_BAYES.items() if name != RIGHT}}
+"""Mixtures of which the page draws the best linear predictor's curves, by name."""
+
+
+class LinearCurve(nn.Module):
+    """The best linear predictor of a whole curve, `baselines.best_linear_curve`, as a module that can be a graph.
+
+    Args:
+        function_class: whose covariance it knows; functions of one number.
+        jitter: standard deviation of the noise that it assumes on the examples.
+    """
+
+    def __init__(self, function_class: FunctionClass, *, jitter: float = bayes.JITTER) -> None:
+        super().__init__()
+        self.kernel, self.jitter = partial(covariance, function_class), jitter
+
+    def forward(
+        self,
+        xs: Float[Tensor, "1 examples 1"],
+        ys: Float[Tensor, "1 examples"],
+        queries: Float[Tensor, "1 queries 1"],
+    ) -> Float[Tensor, "1 queries"]:
+        """The prediction (1, Q) at the queries; everything is float64, and there may be no example."""
+        return krige_curve([self.kernel], xs, ys, queries, self.jitter)[0]
 
 
 class TransformerCurve(nn.Module):
@@ -106,6 +134,22 @@ def bayes_bands(prior: str | FunctionClass) -> bayes.BandPosterior:
             f"the page has the exact posterior of {', '.join(BAND_BAYES)} with its bands, got {name!r}"
         )
     return bayes.band_module(BAND_BAYES[name]).eval()
+
+
+@cache
+def linear_curve(prior: str | FunctionClass) -> LinearCurve:
+    """The module behind the page's graph of the best linear predictor, by the prior's name or itself.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if isinstance(prior, str):
+        if prior not in LINEAR:
+            raise ValueError(
+                f"the page has the best linear predictor of {', '.join(LINEAR)}, got {prior!r}"
+            )
+        prior = LINEAR[prior]
+    return LinearCurve(prior).eval()
 
 
 @cache

@@ -13,16 +13,20 @@ from sklearn.linear_model import Lasso, Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
 from icl_lib import baselines, bayes
+from icl_lib.latents import Interval, Support
 from icl_lib.random import Draws
 from icl_lib.samplers import (
     ConvexCombination,
     DenseLinear,
+    FunctionClass,
+    GaussianProcess,
     Mixture,
     ReluNetwork,
     Sinusoid,
     SparseLinear,
     sample_prompts,
 )
+from icl_lib.shapes import Exponential, Placed, Polynomial, Wave
 
 
 def _dense_and_networks(xs):
@@ -477,6 +481,40 @@ def test_the_gaussian_process_beats_least_squares_on_relu_networks():
 # The best linear predictor.
 
 HALVES = (0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Hill(FunctionClass):
+    """f(x) = v exp(-(x - c)^2) + w, the centre anywhere in an interval."""
+
+    dim = 1
+    second_moment = 1.3
+
+    @property
+    def latent(self):
+        return Interval(-2.0, 2.0)
+
+    def features(self, xs, latent):
+        return [(-((xs[..., 0] - latent[..., 0]) ** 2)).exp(), torch.ones_like(xs[..., 0])]
+
+
+@dataclass(frozen=True)
+class Product(FunctionClass):
+    """f(x) = w x_i x_j, for any two of three coordinates."""
+
+    dim = 3
+    second_moment = 1.0
+
+    @property
+    def latent(self):
+        return Support(3, 2)
+
+    def features(self, xs, latent):
+        shape = torch.broadcast_shapes(xs.shape[:-1], latent.shape[:-1])
+        wide = xs.expand(*shape, 3).gather(-1, latent.long().expand(*shape, 2))
+        return [wide[..., 0] * wide[..., 1]]
+
+
 COVARIANCES = {
     "dense": DenseLinear(3),
     "sparse": SparseLinear(3, 2),
@@ -488,6 +526,14 @@ COVARIANCES = {
     "nested": ConvexCombination(
         Mixture((DenseLinear(3), ReluNetwork(3)), HALVES), SparseLinear(3, 1), 0.6
     ),
+    "steps": Placed("step"),
+    "sawtooth": Wave("sawtooth"),
+    "exponential": Exponential(),
+    "cubic": Polynomial(3),
+    "smooth": GaussianProcess(1),
+    "one's own, an interval": Hill(),
+    "one's own, a support": Product(),
+    "one's own, mixed": Mixture((Hill(), Sinusoid(1.0, 5.0)), (0.01, 0.99)),
 }
 
 
@@ -568,7 +614,17 @@ def test_a_class_without_a_covariance_is_refused():
     class Own(DenseLinear):
         """A subclass means what it is a subclass of."""
 
+    @dataclass(frozen=True)
+    class Untold(FunctionClass):
+        dim = 2
+        second_moment = 1.0
+
+        def functions(self, draws):
+            return lambda xs: xs[..., 0].sign()
+
     assert baselines.best_linear(xs, ys, Own(2)).shape == (1, 3)
+    with pytest.raises(ValueError, match="a Untold says neither its covariance nor its features"):
+        baselines.best_linear(xs, ys, Untold())
     with pytest.raises(ValueError, match=r"must be a function class .* got 'lines'"):
         baselines.best_linear(xs, ys, "lines")
     with pytest.raises(ValueError, match=r"takes inputs of dimension 1, got 2"):

@@ -18,6 +18,7 @@ from icl_lib import (
     SparseLinear,
     Transformer,
     TransformerConfig,
+    baselines,
     bayes,
     browser,
     page,
@@ -25,6 +26,7 @@ from icl_lib import (
     sample_prompts,
     weights,
 )
+from icl_lib.shapes import Placed
 
 from .conftest import LIVE
 
@@ -123,7 +125,7 @@ def test_a_model_is_on_the_site_once_in_the_file_that_the_library_loads(site_gra
         assert site_graph("models", name).read_bytes() == shipped
     entries = json.loads((LIVE / browser.MANIFEST).read_text())
     assert {entry["shape"] for entry in entries["models"].values()} == set(entries["shapes"])
-    for group in ("shapes", "bayes", "bands"):
+    for group in ("shapes", "bayes", "bands", "linear"):
         for name in entries[group]:
             assert site_graph(group, name).stat().st_size < 400_000, name
 
@@ -153,9 +155,10 @@ def test_any_weights_of_a_shape_fit_its_graph(tmp_path, dtype, dim):
 def test_every_graph_is_listed_and_named_by_its_hash(site_graph):
     manifest = json.loads((LIVE / browser.MANIFEST).read_text())
     assert set(manifest["models"]) == set(PAGE)
-    assert set(manifest) == {"shapes", "models", "bayes", "bands"}
+    assert set(manifest) == {"shapes", "models", "bayes", "bands", "linear"}
     assert set(manifest["bayes"]) == {page.SMOOTH, *page.BAYES, *page.PREFIX_BAYES}
     assert set(manifest["bands"]) == set(page.BAND_BAYES)
+    assert set(manifest["linear"]) == set(page.LINEAR)
     for group, entries in manifest.items():
         for name, entry in entries.items():
             data = site_graph(group, name).read_bytes()
@@ -175,6 +178,37 @@ def test_every_model_of_bands_has_the_posterior_of_its_own_prior():
         prior = page.BAND_BAYES[page.prior_of(name)]
         assert prior == recipes.RECIPES[name].function_class
     assert set(page.BAND_MODELS) & set(weights.available()) <= set(page.page_models())
+
+
+def test_every_model_of_the_page_has_the_best_linear_predictor_of_its_own_prior():
+    for name in page.BAND_MODELS:
+        assert page.LINEAR[page.prior_of(name)] == recipes.RECIPES[name].function_class
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 40])
+@pytest.mark.parametrize("name", sorted(page.LINEAR))
+def test_the_best_linear_predictors_graph_equals_the_library(site_graph, name, n):
+    session = onnxruntime.InferenceSession(site_graph("linear", name))
+    prompts = sample_prompts(recipes.RIGHT_BAND, 1, 64, seed=n)
+    xs, ys = prompts.xs.double(), prompts.ys.double()
+    given = {"xs": xs[:, :n].numpy(), "ys": ys[:, :n].numpy(), "queries": xs.numpy()}
+    (found,) = session.run(None, given)
+    expected = baselines.best_linear_curve(xs[:, :n], ys[:, :n], xs, page.LINEAR[name])
+    largest = max(1.0, float(expected.abs().max()))
+    assert found.dtype == "float64" and np.abs(found - expected.numpy()).max() < 1e-6 * largest
+
+
+def test_a_class_of_ones_own_has_a_best_linear_predictor_for_the_page():
+    own = Mixture((Placed("step"), DenseLinear(1)), (0.5, 0.5))
+    xs, ys, _ = sample_prompts(own, 1, 20, seed=1)
+    xs, ys = xs.double(), ys.double()
+    found = page.linear_curve(own)(xs[:, :9], ys[:, :9], xs)
+    expected = baselines.best_linear_curve(xs[:, :9], ys[:, :9], xs, own)
+    assert (found - expected).abs().max() < 1e-6 * max(1.0, float(expected.abs().max()))
+    with pytest.raises(
+        ValueError, match=r"the best linear predictor of line\+sine-0.5, .* got 'nosuch'"
+    ):
+        page.linear_curve("nosuch")
 
 
 def test_an_unknown_prior_of_bands_is_refused():

@@ -103,6 +103,10 @@ def test_the_explorer_draws_the_stored_errors():
     explorer = FrequencyExplorer(models=list(strips), strip=strips)
     drawn = explorer.strip[frequency.STANDARD]
     where = drawn["frequencies"].index(6.0)
-    for line, name in (("transformer", frequency.STANDARD), ("mixture", "Bayes")):
+    for line, name in (
+        ("transformer", frequency.STANDARD),
+        ("mixture", frequency.BAYES),
+        ("linear", frequency.LINEAR),
+    ):
         stored = share_of(table, predictor=name, frequency=6.0, n_examples=40)[0]
         assert drawn[line][drawn["n_examples"].index(40)][where] == pytest.approx(stored)

@@ -81,7 +81,7 @@ def test_kernel_answers_with_the_numbers_of_the_exported_modules(n):
         ConvexExplorer(), content, [a.astype("<f8").tobytes() for a in (xs, ys, QUERIES)]
     )
     assert (reply["kind"], reply["id"]) == ("curve", "view-1")
-    transformer, mixture, oracle, probability = (np.frombuffer(buffer, "<f8") for buffer in buffers)
+    transformer, mixture, linear, oracle, probability = (np.frombuffer(b, "<f8") for b in buffers)
 
     x, y, q = (torch.tensor(a)[None] for a in (xs, ys, QUERIES))
     with torch.no_grad():
@@ -90,6 +90,8 @@ def test_kernel_answers_with_the_numbers_of_the_exported_modules(n):
             x[..., None], y, q[..., None], *torch.tensor([0.3, 1e-6], dtype=torch.float64)
         )
     assert np.array_equal(transformer, mean[0].double().numpy())
+    known = page.linear_curve(BAYES)(x[..., None], y, q[..., None])
+    assert np.array_equal(linear, known[0].numpy())
     for ours, theirs in zip((mixture, oracle, probability), exact, strict=True):
         assert np.array_equal(ours, theirs[0].numpy())
     assert probability.sum() == pytest.approx(1)
@@ -290,7 +292,7 @@ def test_the_still_figure_shows_the_first_view_without_any_script():
     assert html.startswith('<figure class="icl-still')
     assert "<script" not in html
     assert html.count("<circle") == 12
-    for name in ("truth", "transformer", "mixture", "oracle"):
+    for name in ("truth", "transformer", "mixture", "linear", "oracle"):
         assert f'class="icl-line icl-{name}" d="M0.0 ' in html
 
     xs = np.array(draw_inputs(explorer.seed, 12))
@@ -493,6 +495,7 @@ STRIP = {
     "n_examples": [5, 40],
     "transformer": [[0.5, 0.01, 0.9], [0.4, 0.001, 0.8]],
     "mixture": [[0.5, 0.0, 0.9], [0.4, 0.0, 0.8]],
+    "linear": [[0.6, 0.1, 5.0], [0.5, 0.0, 50.0]],
     "right": [[0.1, 0.01, 0.1], [0.0, 0.0, 0.0]],
 }
 
@@ -542,7 +545,9 @@ class TestFrequencyExplorer:
             [a.astype("<f8").tobytes() for a in (xs, ys, at)],
         )
         assert (reply["kind"], reply["id"]) == ("band", "v")
-        transformer, mixture, right, probability = (np.frombuffer(b, "<f8") for b in buffers)
+        transformer, mixture, linear, right, probability = (
+            np.frombuffer(b, "<f8") for b in buffers
+        )
         given = (
             torch.tensor(xs)[None, :, None],
             torch.tensor(ys)[None],
@@ -552,6 +557,7 @@ class TestFrequencyExplorer:
         mean, expected = page.bayes_bands("line+gapped-0.5")(*given, doubt)
         assert np.array_equal(mixture, mean[0].numpy())
         assert np.array_equal(probability, expected[0].numpy()) and len(probability) == 4
+        assert np.array_equal(linear, page.linear_curve("line+gapped-0.5")(*given)[0].numpy())
         assert np.array_equal(right, page.bayes_bands("right")(*given)[0][0].numpy())
         assert transformer.shape == at.shape == (frequency.INTERVALS + 1,)
 
@@ -568,7 +574,7 @@ class TestFrequencyExplorer:
         assert html.startswith('<figure class="icl-still icl-widget icl-explorer icl-frequency">')
         assert "<script" not in html and "nan" not in html
         assert html.count("<circle") == 12
-        for look in ("truth", "transformer", "mixture", "oracle"):
+        for look in ("truth", "transformer", "mixture", "linear", "oracle"):
             assert f'class="icl-line icl-{look}" d="M0.0 ' in html
         assert "from -6 to 6 of a sine of 3 radians per unit" in html
         assert explorer.first["errors"]["right"] < 1e-4
@@ -605,7 +611,7 @@ class TestFrequencyExplorer:
             ({"transformer": [[1.0, 2.0, 3.0]]}, r"'transformer'.*, \(2, 3\), got \(1, 3\)"),
             ({"right": [[1, 2, np.nan], [1, 2, 3]]}, "'right'.* must be finite and not negative"),
             ({"mixture": [[1, 2, -1], [1, 2, 3]]}, "must be finite .*, got -1 to 3"),
-            ({"more": []}, "must have frequencies, mixture, .*, got .*more"),
+            ({"more": []}, "must have frequencies, linear, mixture, .*, got .*more"),
         ],
     )
     def test_a_strip_that_cannot_be_drawn_is_refused(self, part, message):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from math import factorial
 
@@ -173,15 +173,37 @@ class SmoothPosterior(nn.Module):
             The prediction (1, Q), and the log evidence (1, 1) in the units of `regress`.
         """
         priors, functions = zip(*smooth_functions(1), strict=True)
-        # One more example, which says nothing: over none at all a scan, and in onnxruntime-web a sum, has no shape.
-        says = nn.functional.pad(torch.ones_like(ys), (0, 1))
-        points, values = nn.functional.pad(xs, (0, 0, 0, 1)), nn.functional.pad(ys, (0, 1))
-        among = torch.cat([one.covariance(points, points) for one in functions])
-        at = torch.cat([one.covariance(points, queries) for one in functions])
-        among, at = among * says[:, :, None] * says[:, None], at * says[:, :, None]
-        means, evidence = krige(among, at, values, self.jitter)
+        kernels = [one.covariance for one in functions]
+        means, evidence = krige_curve(kernels, xs, ys, queries, self.jitter)
         log_mass = (xs.new_tensor(priors).log() + evidence)[None]  # (1, lengths)
         return log_mass.softmax(1) @ means, _log_sum(log_mass)
+
+
+def krige_curve(
+    kernels: Sequence[Callable[[Tensor, Tensor], Tensor]],
+    xs: Float[Tensor, "1 examples dim"],
+    ys: Float[Tensor, "1 examples"],
+    queries: Float[Tensor, "1 queries dim"],
+    jitter: float,
+) -> tuple[Float[Tensor, "kernels queries"], Float[Tensor, " kernels"]]:
+    """`krige` with some covariances, as a graph that may be given no examples.
+
+    Args:
+        kernels: each from points (1, n, d) and (1, m, d) to their covariance (1, n, m).
+        xs: the in-context examples, of which there may be none.
+        ys: their values.
+        queries: where to predict.
+        jitter: standard deviation of the noise on the examples.
+
+    Returns:
+        Predictions and log evidence by each, as of `krige`.
+    """
+    # One more example, which says nothing: over none at all a scan, and in onnxruntime-web a sum, has no shape.
+    says = nn.functional.pad(torch.ones_like(ys), (0, 1))
+    points, values = nn.functional.pad(xs, (0, 0, 0, 1)), nn.functional.pad(ys, (0, 1))
+    among = torch.cat([kernel(points, points) for kernel in kernels])
+    at = torch.cat([kernel(points, queries) for kernel in kernels])
+    return krige(among * says[:, :, None] * says[:, None], at * says[:, :, None], values, jitter)
 
 
 def band_module(function_class: FunctionClass) -> BandPosterior:

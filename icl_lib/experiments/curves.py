@@ -27,6 +27,8 @@ NO_EDGE = "Bayes, no edge"
 NOISE, OF, DOUBT = "Bayes, noise ", "Bayes, prior of ", "Bayes, doubt "
 """So begins exact Bayes that assumes another noise, that with what another model was pretrained on, and that with a
 doubt of its prior."""
+LINEAR_OF = "best linear, prior of "
+"""So begins the best linear predictor by the covariance of what another model was pretrained on."""
 DOUBTING = f"{DOUBT}1e-06"
 NAMES = {
     STANDARD: "transformer",
@@ -97,6 +99,9 @@ def predictor(name: str, asked: FunctionClass) -> CurvePredictor:
         return exact(bayes.with_doubt(PRIOR, float(name.removeprefix(DOUBT))))
     if name.startswith(OF):
         return exact(recipes.RECIPES[name.removeprefix(OF)].function_class)
+    if name.startswith(LINEAR_OF):
+        function_class = recipes.RECIPES[name.removeprefix(LINEAR_OF)].function_class
+        return partial(baselines.best_linear_curve, function_class=function_class)
     return weights.load(name).predict_curve
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from math import pi
 from typing import Any
 
@@ -20,6 +20,7 @@ from icl_lib.experiments.curves import (
     LENGTHS,
     LINE,
     LINEAR,
+    LINEAR_OF,
     MOST,
     NEAREST,
     NO_EDGE,
@@ -185,11 +186,12 @@ def _swept(names: Sequence[str], frequencies: Sequence[float], lengths: Sequence
 
 
 STRIPS = {
-    **dict.fromkeys((STANDARD, SMALL, TINY), BAYES),
-    **{name: OF + name for name in (GAPPED, WIDE, COVERED[0.01], ALONE)},
+    **dict.fromkeys((STANDARD, SMALL, TINY), (BAYES, LINEAR)),
+    **{name: (OF + name, LINEAR_OF + name) for name in (GAPPED, WIDE, COVERED[0.01], ALONE)},
 }
-"""The models whose error against frequency the explorer draws, each with exact Bayes of its own prior."""
-_SWEPT = (*STRIPS, *dict.fromkeys(STRIPS.values()), RIGHT, LINEAR, DOUBTING)
+"""The models whose error against frequency the explorer draws, each with exact Bayes of its own prior and with the best
+linear predictor."""
+_SWEPT = (*STRIPS, *dict.fromkeys(chain(*STRIPS.values())), RIGHT, DOUBTING)
 _PROMPTS, _MANY = 256, 1024
 _SETTINGS = {"n_queries": 16, "seed": 31}
 _PLAIN: dict[str, Any] = {
@@ -452,7 +454,7 @@ def draw_sizes(table: pd.DataFrame) -> Picture:
 
 
 def strips(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """For the explorer: each model's error against frequency, beside exact Bayes of its prior and of the right band."""
+    """For the explorer: each model's error against frequency, beside exact Bayes and the best linear predictor."""
     found = shares(table, ["predictor", "n_examples", "frequency"])
     swept = found[found.frequency.isin(FREQUENCIES) & found.n_examples.isin((10, MOST))]
     wide = swept.pivot_table("share", ["predictor", "n_examples"], "frequency")
@@ -463,8 +465,9 @@ def strips(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
             "transformer": wide.loc[model].to_numpy().tolist(),
             "mixture": wide.loc[prior].to_numpy().tolist(),
             "right": wide.loc[RIGHT].to_numpy().tolist(),
+            "linear": wide.loc[linear].to_numpy().tolist(),
         }
-        for model, prior in STRIPS.items()
+        for model, (prior, linear) in STRIPS.items()
     }
 
 

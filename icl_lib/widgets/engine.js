@@ -147,7 +147,7 @@ function inTurn(make) {
 /** A posterior is a graph. A model is the graph of its shape, and its weights, in the file that the library loads too. */
 const graph = (group, name) =>
   once(`${group}/${name}`, async () => {
-    const what = group === 'models' ? `model ${name}` : `Bayes predictor (${name})`;
+    const what = { models: `model ${name}`, linear: `best linear predictor (${name})` }[group] ?? `Bayes predictor (${name})`;
     const parts = async () => {
       if (group !== 'models') return [await fetchEntry(group, name, what), []];
       const { shape } = await entryOf(group, name);
@@ -188,6 +188,9 @@ const prompt = (ort, { xs, ys, queries }, type, array) => ({
   queries: new ort.Tensor(type, array.from(queries), [1, queries.length, 1]),
 });
 
+/** A graph's outputs as arrays of numbers. */
+const plain = (tensors) => Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, Float64Array.from(tensor.data)]));
+
 const scalar = (ort, number) => new ort.Tensor('float64', Float64Array.of(number), []);
 
 /* What a doubter allows for besides the classes: its graph is fetched when there is a doubt, and then feeds that of any prior. */
@@ -200,26 +203,25 @@ async function doubting(ort, smooth, exact, doubt) {
 }
 
 async function curve({ id, model, bayes, weight, doubt, ...asked }) {
-  const [ort, transformer, posterior, smooth] = await open(['models', model], ['bayes', bayes], ...(doubt ? [SMOOTH] : []));
+  const [ort, transformer, posterior, linear, smooth] = await open(['models', model], ['bayes', bayes], ['linear', bayes], ...(doubt ? [SMOOTH] : []));
   const start = performance.now();
   const { mean } = await transformer.run(prompt(ort, asked, 'float32', Float32Array));
   const examples = prompt(ort, asked, 'float64', Float64Array);
   const exact = await posterior.run({ ...examples, weight: scalar(ort, weight), ...(await doubting(ort, smooth, examples, doubt)) });
-  const [mixture, oracle, probability] = [exact.mixture, exact.oracle, exact.probability].map((t) => Float64Array.from(t.data));
-  const milliseconds = performance.now() - start;
-  return { kind: 'curve', id, transformer: Float64Array.from(mean.data), mixture, oracle, probability, milliseconds };
+  const found = { transformer: mean, mixture: exact.mixture, linear: (await linear.run(examples)).mean, oracle: exact.oracle, probability: exact.probability };
+  return { kind: 'curve', id, ...plain(found), milliseconds: performance.now() - start };
 }
 
 /** The same prompt for a model, for the prior that it was pretrained with and, without a doubt, for one of the right band. */
 async function band({ id, model, bayes, right, doubt, ...asked }) {
-  const [ort, transformer, trained, wide, smooth] = await open(['models', model], ['bands', bayes], ['bands', right], ...(doubt ? [SMOOTH] : []));
+  const [ort, transformer, trained, wide, linear, smooth] = await open(['models', model], ['bands', bayes], ['bands', right], ['linear', bayes], ...(doubt ? [SMOOTH] : []));
   const start = performance.now();
   const { mean } = await transformer.run(prompt(ort, asked, 'float32', Float32Array));
   const exact = prompt(ort, asked, 'float64', Float64Array);
   const own = await trained.run({ ...exact, ...(await doubting(ort, smooth, exact, doubt)) });
   const best = await wide.run({ ...exact, ...(await doubting(ort, null, exact, 0)) });
-  const [predicted, mixture, covered, probability] = [mean, own.mean, best.mean, own.probability].map((t) => Float64Array.from(t.data));
-  return { kind: 'band', id, transformer: predicted, mixture, right: covered, probability, milliseconds: performance.now() - start };
+  const found = { transformer: mean, mixture: own.mean, linear: (await linear.run(exact)).mean, right: best.mean, probability: own.probability };
+  return { kind: 'band', id, ...plain(found), milliseconds: performance.now() - start };
 }
 
 /** Every prefix of a batch of prompts: xs holds prompts × points × dimensions numbers, ys and the answers prompts × points. */
@@ -236,11 +238,7 @@ async function prefixes({ id, model, bayes, weight, prompts, xs, ys }) {
     ...batch('float64', Float64Array),
     weight: scalar(ort, weight),
   });
-  const [dense, sparse, mixture, probability] = [exact.dense, exact.sparse, exact.mixture, exact.probability].map((t) =>
-    Float64Array.from(t.data),
-  );
-  const milliseconds = performance.now() - start;
-  return { kind: 'prefixes', id, transformer: Float64Array.from(mean.data), dense, sparse, mixture, probability, milliseconds };
+  return { kind: 'prefixes', id, ...plain({ transformer: mean, ...exact }), milliseconds: performance.now() - start };
 }
 
 const ANSWERS = { curve, band, prefixes };

@@ -22,7 +22,7 @@ expect.set_options(timeout=30_000)
 
 CHAPTER = "notebooks/convex_combinations.html"
 PATIENCE = 90_000  # milliseconds, for a busy machine
-LINES = ("transformer", "mixture", "oracle")
+LINES = ("transformer", "mixture", "linear", "oracle")
 Open = Callable[..., Visit]
 
 
@@ -123,7 +123,7 @@ def test_the_still_figures_plot_is_of_the_live_ones_size(visit: Open) -> None:
 def test_the_live_picture_continues_the_still_one(visit: Open) -> None:
     page = open_chapter(visit).page
     drawn = page.evaluate(
-        """() => Object.fromEntries(['truth', 'transformer', 'mixture', 'oracle'].map((name) =>
+        """() => Object.fromEntries(['truth', 'transformer', 'mixture', 'linear', 'oracle'].map((name) =>
              [name, document.querySelector(`.icl-still .icl-plot path.icl-${name}`).getAttribute('d')]))"""
     )
     first = paths(page)
@@ -219,6 +219,8 @@ def test_the_numbers_on_the_page_are_those_of_torch(visit: Open, view: str) -> N
     here = curves(*asked, *prompt, QUERIES, doubt=numbers["doubt"])
     for name in ("mixture", "oracle", "probability"):
         assert np.abs(np.array(numbers[name]) - here[name]).max() < 1e-6, name
+    apart = np.abs(np.array(numbers["linear"]) - here["linear"]).max()
+    assert apart < 1e-6 * max(1.0, np.abs(here["linear"]).max())
     # Single precision may be 1e-5 off where the model is sensitive: torch's own distance from float64 is the measure.
     rounding = np.abs(in_double_precision(numbers["model"], *prompt) - here["transformer"]).max()
     assert (
@@ -479,6 +481,7 @@ def test_the_legend_hides_and_shows_lines(visit: Open) -> None:
     for name, label in [
         ("transformer", "Transformer"),
         ("mixture", "Exact Bayes"),
+        ("linear", "Best linear"),
         ("oracle", "Oracle"),
         ("truth", "Truth"),
     ]:
@@ -500,8 +503,8 @@ def test_every_line_has_a_colour_and_a_style_of_its_own(visit: Open) -> None:
             )
             for name in ("truth", *LINES)
         ]
-        assert len({colour for colour, _ in styles}) == 4
-        assert len({style for _, style in styles}) == 4
+        assert len({colour for colour, _ in styles}) == 5
+        assert len({style for _, style in styles}) == 5
 
 
 def test_a_view_travels_by_its_link(visit: Open) -> None:
@@ -638,7 +641,7 @@ def test_the_numbers_can_be_read_and_taken_home(visit: Open) -> None:
     with page.expect_download() as download:
         page.get_by_role("button", name="Curves as CSV").click()
     text = download.value.path().read_text().splitlines()
-    assert text[0] == "x,truth,transformer,mixture,oracle"
+    assert text[0] == "x,truth,transformer,mixture,linear,oracle"
     table = np.array([[float(value) for value in line.split(",")] for line in text[1:]])
     assert np.array_equal(table[:, 2], numbers["transformer"])
     assert np.array_equal(table[:, 0], QUERIES)
@@ -737,8 +740,8 @@ FAKE_KERNEL = """async ([source, traits]) => {
         return new DataView(bytes.buffer, 1);
       };
       const lines = (...values) => [...values.map((value) => line(value, 97)), line(0.5, 2)];
-      reply({ kind: 'curve', id: 'of another view', milliseconds: 1 }, lines(9, 9, 9));
-      reply({ kind: 'curve', id: content.id, milliseconds: 1 }, lines(0.25, 0.5, 0.75));
+      reply({ kind: 'curve', id: 'of another view', milliseconds: 1 }, lines(9, 9, 9, 9));
+      reply({ kind: 'curve', id: content.id, milliseconds: 1 }, lines(0.25, 0.5, 0.75, 1));
     },
   };
   const module = await import(URL.createObjectURL(new Blob([source], { type: 'text/javascript' })));
@@ -768,7 +771,7 @@ def test_in_a_notebook_the_kernel_computes(visit: Open) -> None:
     for _ in range(10):
         page.keyboard.press("ArrowRight")
     numbers = settled(page)
-    assert [numbers[name][0] for name in LINES] == [0.25, 0.5, 0.75]
+    assert [numbers[name][0] for name in LINES] == [0.25, 0.5, 0.75, 1.0]
     assert numbers["weight"] == pytest.approx(0.6)
     asked = page.evaluate("window.asked")
     assert asked[-1]["xs"] == numbers["xs"]

@@ -126,6 +126,8 @@ def test_the_numbers_on_the_page_are_those_of_torch(visit: Open, view: str) -> N
     size = 1 + np.abs(ys).max(initial=0)
     for name in ("mixture", "right", "probability"):
         assert np.abs(np.array(numbers[name]) - here[name]).max() < 1e-6 * size, name
+    apart = np.abs(np.array(numbers["linear"]) - here["linear"]).max()
+    assert apart < 1e-6 * max(size, np.abs(here["linear"]).max())
     # Single precision may be 1e-5 off where the model is sensitive, and far from its training data it is.
     found = np.array(numbers["transformer"])
     assert np.abs(found - here["transformer"]).max() < 1e-3 * size
@@ -139,7 +141,9 @@ def test_the_numbers_on_the_page_are_those_of_torch(visit: Open, view: str) -> N
 def test_the_frequency_slider_moves_the_lines_and_the_strips_mark(visit: Open) -> None:
     page = open_live(visit, f"freq=2.5&n=20&model={NARROW}")
     slider = frequency_slider(page)
-    before = {look: line(page, look) for look in ("truth", "transformer", "mixture", "oracle")}
+    before = {
+        look: line(page, look) for look in ("truth", "transformer", "mixture", "linear", "oracle")
+    }
     mark = page.locator(".icl-strip .icl-marker")
     stood = mark.get_attribute("x1")
     slider.focus()
@@ -371,9 +375,9 @@ def test_the_numbers_can_be_taken_home(visit: Open) -> None:
     with page.expect_download() as download:
         page.get_by_role("button", name="Curves as CSV").click()
     text = download.value.path().read_text().splitlines()
-    assert text[0] == "x,truth,transformer,mixture,right"
+    assert text[0] == "x,truth,transformer,mixture,linear,right"
     table = np.array([[float(value) for value in row.split(",")] for row in text[1:]])
-    assert np.array_equal(table[:, 4], numbers["right"])
+    assert np.array_equal(table[:, 5], numbers["right"])
 
 
 def test_an_answer_comes_while_a_slider_moves(visit: Open) -> None:

@@ -27,11 +27,12 @@ NAMES = {
     "truth": ("Truth", "the function f"),
     "transformer": ("Transformer", ""),  # which one, said in words
     "mixture": ("Exact Bayes", "prior: line or sine"),
+    "linear": ("Best linear", "knows the covariance"),
     "oracle": ("Oracle", "knows the blend"),
 }
 """The lines and what the legend says of each, as in widget.js."""
 
-COMPUTED = ("transformer", "mixture", "oracle")
+COMPUTED = ("transformer", "mixture", "linear", "oracle")
 """The lines beside the truth."""
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -69,8 +70,8 @@ def curves(
         doubt: of exact Bayes, that it is neither: see `bayes.with_doubt`.
 
     Returns:
-        `transformer`, `mixture` and `oracle`, shape (Q,), and `probability` of line, sine and neither, shape (3,);
-        float64.
+        `transformer`, `mixture`, `linear` and `oracle`, shape (Q,), and `probability` of line, sine and neither, shape
+        (3,); float64.
     """
     exact = as_prompt(xs, ys, queries)
     mixture, oracle, probability = page.bayes_curve(bayes)(
@@ -79,6 +80,7 @@ def curves(
     lines: dict[str, Tensor] = {
         "transformer": page.transformer_curve(model)(*(values.float() for values in exact)),
         "mixture": mixture,
+        "linear": page.linear_curve(bayes)(*exact),
         "oracle": oracle,
         "probability": probability,
     }
@@ -184,7 +186,7 @@ class ConvexExplorer(Explorer):
             reach=REACH,
             top=top_of(max(abs(self.slope) * REACH, self.amplitude, *np.abs(ys), 0.0)),
             names=NAMES | {"transformer": ("Transformer", model_label(self.model))},
-            looks={name: name for name in ("oracle", "truth", "mixture", "transformer")},
+            looks={name: name for name in ("oracle", "linear", "truth", "mixture", "transformer")},
             lines={"truth": (fine, self.truth(fine))}
             | {name: (QUERIES, lines[name]) for name in COMPUTED},
             points=(xs, ys),

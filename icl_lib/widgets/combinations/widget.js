@@ -20,10 +20,11 @@ const LINES = {
   truth: { name: 'Truth', note: 'the function f' },
   transformer: { name: 'Transformer', note: '' }, // which one, said in words
   mixture: { name: 'Exact Bayes', note: 'prior: line or sine' },
+  linear: { name: 'Best linear', note: 'knows the covariance' },
   oracle: { name: 'Oracle', note: 'knows the blend' },
 };
-const COMPUTED = ['transformer', 'mixture', 'oracle'];
-const LOOKS = { oracle: 'oracle', truth: 'truth', mixture: 'mixture', transformer: 'transformer' };
+const COMPUTED = ['transformer', 'mixture', 'linear', 'oracle'];
+const LOOKS = { oracle: 'oracle', linear: 'linear', truth: 'truth', mixture: 'mixture', transformer: 'transformer' };
 
 /** A line and a sine drawn from their classes, as far as the sliders reach and to their steps. */
 function drawFunction(seed) {

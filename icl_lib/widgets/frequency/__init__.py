@@ -38,7 +38,7 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """What the sliders reach, as in widget.js."""
 
-COMPUTED = ("transformer", "mixture", "right")
+COMPUTED = ("transformer", "mixture", "linear", "right")
 """The lines beside the truth."""
 
 RARE = 0.05
@@ -148,7 +148,8 @@ def answers(
         doubt: of exact Bayes with `bayes`, that it is none of its classes: see `bayes.with_doubt`.
 
     Returns:
-        `transformer`, `mixture` (exact Bayes with `bayes`) and `right`, shape (Q,), and `probability` of each
+        `transformer`, `mixture` (exact Bayes with `bayes`), `linear` (the best linear predictor by the covariance of
+        `bayes`) and `right`, shape (Q,), and `probability` of each
         component of `bayes` and of none, shape (K + 1,); float64.
 
     Raises:
@@ -159,6 +160,7 @@ def answers(
     lines = {
         "transformer": page.transformer_curve(model)(*(values.float() for values in exact)),
         "mixture": mixture,
+        "linear": page.linear_curve(bayes)(*exact),
         "right": page.bayes_bands(right)(*exact)[0],
         "probability": probability,
     }
@@ -183,9 +185,9 @@ class FrequencyExplorer(Explorer):
         model: the transformer shown first: one of `models`, or, in a running notebook, what `icl_lib.load` takes.
         models: names of the transformers that the reader can choose, among `page.BAND_MODELS`.
         strip: for each model whose error against frequency is drawn {"frequencies": (F,) in radians per unit,
-            increasing, "n_examples": (N,) in 0 to 40, increasing, and for each of transformer, mixture and right
-            (Bayes with `recipes.RIGHT_BAND`) the mean squared error as a share of the mean square, (N, F)}; the others'
-            strip is empty.
+            increasing, "n_examples": (N,) in 0 to 40, increasing, and for each of transformer, mixture, linear and
+            right (Bayes with `recipes.RIGHT_BAND`) the mean squared error as a share of the mean square, (N, F)}; the
+            others' strip is empty.
         key: prefix of the view's keys in the address; needed where a page has several of these.
 
     Raises:
@@ -280,10 +282,12 @@ class FrequencyExplorer(Explorer):
                 "truth": ("Truth", "the sine f"),
                 "transformer": ("Transformer", about["word"]),
                 "mixture": ("Exact Bayes", "its training prior"),
+                "linear": ("Best linear", "knows the covariance"),
                 "right": ("Bayes, right band", f"prior: {WHOLE.low:g} to {WHOLE.high:g}"),
             },
             looks={
                 "right": "oracle",
+                "linear": "linear",
                 "truth": "truth",
                 "mixture": "mixture",
                 "transformer": "transformer",

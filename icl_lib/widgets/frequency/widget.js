@@ -24,10 +24,11 @@ const LINES = {
   truth: { name: 'Truth', note: 'the sine f' },
   transformer: { name: 'Transformer', note: '' }, // which one, said in words
   mixture: { name: 'Exact Bayes', note: 'its training prior' },
+  linear: { name: 'Best linear', note: 'knows the covariance' },
   right: { name: 'Bayes, right band', note: '', look: 'oracle' },
 };
-const COMPUTED = ['transformer', 'mixture', 'right'];
-const LOOKS = { right: 'oracle', truth: 'truth', mixture: 'mixture', transformer: 'transformer' };
+const COMPUTED = ['transformer', 'mixture', 'linear', 'right'];
+const LOOKS = { right: 'oracle', linear: 'linear', truth: 'truth', mixture: 'mixture', transformer: 'transformer' };
 
 const BAND = { kind: 'band', settings: ['model', 'bayes', 'right', 'doubt'], asks: ['xs', 'ys', 'queries'], answers: [...COMPUTED, 'probability'] };
 
@@ -99,7 +100,7 @@ function errorStrip({ low, high, picked }) {
 
   return {
     root: h('div', { class: 'icl-strip-figure' }, area, caption),
-    /** `curves` {frequencies, n_examples, transformer, mixture, right} or undefined; `shaded` [[low, high, rare]]. */
+    /** `curves` {frequencies, n_examples, transformer, mixture, linear, right} or undefined; `shaded` [[low, high, rare]]. */
     draw({ curves, shaded, frequency, count, hidden }) {
       bands.replaceChildren(
         ...shaded.map(([from, to, faint]) => s('rect', { class: faint ? 'icl-rare' : 'icl-band', x: 600 * across(from), width: 600 * (across(to) - across(from)), y: 0, height: 400 })),
