@@ -22,9 +22,9 @@ def verdict(key: str, **changed: Measure) -> str:
     )
 
 
-def test_the_ledger_has_nine_claims_some_of_them_in_parts_and_two_of_the_debate() -> None:
+def test_the_ledger_has_nine_claims_some_of_them_in_parts_and_three_of_the_debate() -> None:
     paper = [f"C{i}" for i in range(1, 10)]
-    assert sorted({key[:2] for key in CLAIMS}) == [*paper, "D1", "D2"]
+    assert sorted({key[:2] for key in CLAIMS}) == [*paper, "D1", "D2", "D3"]
     for claim in CLAIMS.values():
         assert claim.headline in claim.needs
 
@@ -168,7 +168,7 @@ def test_the_words_of_a_rule_hold_its_numbers() -> None:
     limits = {"C1": claims.WORSE, "C2": claims.WORSE, "C5a": claims.RISE}
     limits |= {"C6": claims.WORSE, "C7b": claims.RARE, "C7c": claims.COLLAPSE}
     limits |= {"C7a": claims.COLLAPSE, "C8a": claims.HELPS_LESS}
-    limits |= {"D1": claims.NEAR, "D2": claims.CURED}
+    limits |= {"D1": claims.NEAR, "D2": claims.CURED, "D3": claims.CURED}
     for key, limit in limits.items():
         assert f"{limit:g}" in CLAIMS[key].rule
     for claim in CLAIMS.values():
