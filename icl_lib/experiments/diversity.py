@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from icl_lib import claims, figures, recipes
+from icl_lib import bayes, claims, figures, recipes
 from icl_lib.claims import Measure
 from icl_lib.experiments import combinations, curves
 from icl_lib.experiments.curves import LINE, LINEAR_OF, MOST, OF, SINE, TINY
-from icl_lib.experiments.experiment import Experiment, ratio, rows_of, share_of, shares
+from icl_lib.experiments.experiment import Experiment, less, ratio, rows_of, share_of, shares
 from icl_lib.figures import Picture
-from icl_lib.samplers import ConvexCombination, FunctionClass
+from icl_lib.samplers import ConvexCombination, FunctionClass, sample_prompts
 from icl_lib.shapes import Placed, Polynomial
 
 UNSEEN: Mapping[str, FunctionClass] = {
@@ -55,7 +55,31 @@ def error(
     return curves.error(predictor, ASKED[asked], n_examples, n_queries, seed, tuple(prompts))
 
 
+def belief(
+    asked: str, n_examples: int, n_queries: int, seed: int, prompts: Sequence[int]
+) -> pd.DataFrame:
+    """How sure exact Bayes of all the types is that a function is a smooth one, of the Gaussian process."""
+    xs, ys, _ = sample_prompts(ASKED[asked], max(prompts) + 1, MOST + n_queries, seed=seed)
+    xs, ys = xs[list(prompts), :n_examples].double(), ys[list(prompts), :n_examples].double()
+    prior = recipes.many_types(MANY, SEEDS[0])
+    _, probability = bayes.posterior_curve(prior, xs, ys, xs[:, :1])
+    smooth = prior.classes.index(recipes.TYPES["smooth"])
+    return pd.DataFrame({"smooth": probability[:, smooth].numpy()})
+
+
+_SETTINGS = {"n_queries": 32, "seed": 41}
+
 EXPERIMENTS = (
+    Experiment(
+        name="debate_beliefs",
+        version=1,
+        about="exact Bayes with the prior of sixteen types, on one prompt of a type never met",
+        columns={"smooth": "probability that the function is of the Gaussian process"},
+        cases=[{"asked": asked, "n_examples": MOST} for asked in UNSEEN],
+        settings=_SETTINGS,
+        n_prompts=128,
+        measure=belief,
+    ),
     Experiment(
         name="debate_diversity",
         version=1,
@@ -69,7 +93,7 @@ EXPERIMENTS = (
             )
             for asked in ASKED
         ],
-        settings={"n_queries": 32, "seed": 41},
+        settings=_SETTINGS,
         n_prompts=128,
         measure=error,
     ),
@@ -86,6 +110,7 @@ _TITLES = {
     "line": "line: met from two types on",
     "sine": "sine: always met",
 }
+_DRAWN = (1e-3, 100)
 _WHO = {"": "transformer", OF: "Bayes", LINEAR_OF: "best linear"}
 _LABELS = {
     "transformer": "tiny transformer",
@@ -113,16 +138,14 @@ def draw(table: pd.DataFrame) -> Picture:
     places = {count: i for i, count in enumerate(COUNTS)}
     with figures.drawing(2, 3, figsize=(9.5, 5.6), sharex=True, sharey=True) as (figure, panels):
         for axes, (asked, title) in zip(panels.flat, _TITLES.items(), strict=True):
-            axes.set(yscale="log", ylim=(1e-6, 30), title=title)
+            axes.set(yscale="log", ylim=_DRAWN, title=title)
             axes.set_xticks(list(places.values()), [str(count) for count in COUNTS])
             for who, label in _LABELS.items():
                 rows = found[(found.who == who) & (found.asked == asked)]
-                rows = rows.assign(
-                    place=rows["count"].map(places), share=rows.share.clip(lower=curves.FLOOR)
-                )
+                rows = rows.assign(place=rows["count"].map(places), share=rows.share.clip(*_DRAWN))
                 look = figures.LOOKS[who]
-                means = rows.groupby("place").share.mean()
-                axes.plot(means.index, means, label=label, **look.line())
+                middle = rows.groupby("place").share.median()
+                axes.plot(middle.index, middle, label=label, **look.line())
                 axes.plot(rows.place, rows.share, "o", color=look.colour, markersize=3.5)
         for axes in panels[:, 0]:
             axes.set_ylabel(curves.SHARE)
@@ -136,8 +159,8 @@ def draw(table: pd.DataFrame) -> Picture:
             "Errors after 40 examples against the number of types in training, on four types never met, on lines and "
             "on sines, of the tiny transformer, exact Bayes and the best linear predictor.",
             "After 40 examples of 128 functions of each kind. Dots: trainings, three seeds for each number of types, "
-            "160,000 prompts each; lines: their means. Predictors with the same types: where the seeds' types differ, "
-            "one for each. Shares below 10⁻⁶ are drawn there.",
+            "160,000 prompts each; lines: the middle one. Predictors with the same types: where the seeds' types "
+            "differ, one for each. Shares beyond the frame are drawn at its edge.",
             found,
         )
 
@@ -184,7 +207,6 @@ def findings(tables: Tables) -> list[claims.Finding]:
             note="six tiny models, 160,000 prompts each; 128 prompts of each of four types never met",
             beside={
                 claims.BAYES: gains(table, OF),
-                "best linear": gains(table, LINEAR_OF),
                 "null: two types again": gains(table, many=FEW),
             },
             gate={
@@ -197,11 +219,67 @@ def findings(tables: Tables) -> list[claims.Finding]:
     ]
 
 
+def _each(table: pd.DataFrame, count: int, asked: str) -> list[Measure]:
+    """A share for each of the three trainings on so many types."""
+    return [share_of(table, predictor=MODELS[count, seed], asked=asked) for seed in SEEDS]
+
+
 def numbers(tables: Tables) -> dict[str, str]:
     """The numbers of the section's prose, by name."""
-    return {}
+    table = tables["debate_diversity"]
+    found = {}
+    for count in COUNTS:
+        for asked in ASKED:
+            name = f"{count}.{asked.replace(' ', '')}"
+            each = [share for share, _, _ in _each(table, count, asked)]
+            found[f"{name}.least"] = f"{min(each):.2f}"
+            found[f"{name}.most"] = f"{max(each):.2f}"
+            for word, of in (("bayes", OF), ("linear", LINEAR_OF)):
+                measure = share_of(table, predictor=of + MODELS[count, SEEDS[0]], asked=asked)
+                found[f"{word}.{name}"] = figures.estimate(*measure)
+    left = [share for share, _, _ in gains(table).values()]
+    found |= {"left.least": f"{min(left):.2f}", "left.most": f"{max(left):.2f}"}
+    return {f"diversity.{name}": words for name, words in found.items()}
 
 
 def conditions(tables: Tables) -> dict[str, bool]:
     """What the section's sentences hang on, by name."""
-    return {}
+    table, beliefs = tables["debate_diversity"], tables["debate_beliefs"]
+
+    def errors(count: int, seed: int, asked: str) -> pd.Series:
+        return rows_of(table, predictor=MODELS[count, seed], asked=asked).error
+
+    def beside(of: str, count: int, asked: str) -> Measure:
+        return share_of(table, predictor=of + MODELS[count, SEEDS[0]], asked=asked)
+
+    falls = {
+        asked: [less(errors(MANY, seed, asked), errors(FEW, seed, asked)) for seed in SEEDS]
+        for asked in ASKED
+    }
+    rises = [less(errors(FEW, seed, "sine"), errors(MANY, seed, "sine")) for seed in SEEDS]
+    by_eight = [
+        ratio(unseen_error(table, MODELS[MANY, s]), unseen_error(table, MODELS[8, s]))
+        for s in SEEDS
+    ]
+    found = {
+        "most_falls": all(all(falls[asked]) for asked in ("box", "quintic", "halfway")),
+        "two_sines_stay": not any(falls["two sines"]),
+        "sines_pay": all(rises),
+        "a_third_goes": all(0.5 < share < 0.7 for share, _, _ in gains(table).values()),
+        "half_is_not_shown": all(high > claims.CURED for _, _, high in gains(table).values()),
+        "eight_do_as_well": all(low < 1.05 and high > 0.85 for _, low, high in by_eight),
+        "bayes_loses_boxes": beside(OF, MANY, "box")[1] > 10 * beside(OF, FEW, "box")[2],
+        "bayes_gains_the_rest": all(
+            beside(OF, MANY, asked)[2] < 0.5 * beside(OF, FEW, asked)[1]
+            for asked in ("quintic", "two sines", "halfway")
+        ),
+        "bayes_is_sure_of_smooth": (beliefs.smooth > 0.99).groupby(beliefs.asked).mean().min()
+        > 0.98,
+        "linear_gains_boxes": beside(LINEAR_OF, MANY, "box")[2]
+        < 0.1 * beside(LINEAR_OF, FEW, "box")[1],
+        "linear_pays": all(
+            beside(LINEAR_OF, MANY, asked)[1] > beside(LINEAR_OF, FEW, asked)[2]
+            for asked in ("two sines", "halfway", "sine")
+        ),
+    }
+    return {f"diversity.{name}": bool(holds) for name, holds in found.items()}
