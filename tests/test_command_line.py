@@ -318,9 +318,9 @@ def test_a_stop_exits_with_130_and_leaves_a_checkpoint_and_tables(tmp_path, stop
 def export_only(monkeypatch):
     """Makes an export write these models alone.
 
-    The site has been built with all posteriors, each of which takes long, and its graphs are tested.
+    The site has been built with all predictors, each of which takes long, and its graphs are tested.
     """
-    for group in ("POSTERIORS", "BAND_BAYES"):
+    for group in ("POSTERIORS", "BAND_BAYES", "LINEAR"):
         monkeypatch.setattr(browser, group, ())
     return lambda *names: monkeypatch.setattr(browser, "page_models", lambda: names)
 
