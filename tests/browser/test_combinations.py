@@ -177,14 +177,14 @@ def test_while_the_models_load_no_other_functions_numbers_are_shown(visit: Open)
     seen = "all => all.map((one) => getComputedStyle(one).visibility)"
     assert numbers.evaluate_all(seen) == [*["hidden"] * 4, "visible", *["hidden"] * 2]  # always 0
     for _ in range(300):
-        if len(held) == 2:
+        if len(held) == 3:
             break
         page.wait_for_timeout(100)
     for route in held:
         route.continue_()
     live(page)
     assert settled(page)["weight"] == 1
-    assert numbers.evaluate_all(seen) == ["visible"] * 6
+    assert numbers.evaluate_all(seen) == ["visible"] * 7
     assert "–" not in numbers.all_text_contents()
 
 

@@ -138,6 +138,7 @@ def test_a_careless_host_serves_the_book_and_the_bar_counts_what_is_unpacked(
             f"shape-{parts(model).size}-1-*.onnx",
             f"{model.replace('+', '-')}.*.safetensors",
             "bayes-line-*.onnx",
+            "linear-line-*.onnx",
         )
     ]
     total = sum(file.stat().st_size for file in files)
