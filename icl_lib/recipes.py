@@ -23,6 +23,7 @@ from icl_lib.samplers import (
     SparseLinear,
 )
 from icl_lib.shapes import Exponential, Placed, Polynomial, Wave
+from icl_lib.tasks import TaskSet
 from icl_lib.training import Parent, Ramp, Setting
 
 
@@ -109,6 +110,21 @@ def many_types(count: int, seed: int) -> Mixture:
     )
 
 
+TASK_COUNTS = (2**4, 2**6, 2**8, 2**10, 2**12, 2**16, None)
+"""How many linear functions of 8 dimensions a training has met; None: a new one in each prompt."""
+
+TASK_STEPS = {"60k": 938, "160k": 2500, "640k": 10_000}
+"""Steps of their trainings, by what is said of the prompts; those of 160,000 have nothing said in their names."""
+
+TASK_NOISE = 0.5 / 8**0.5
+"""Standard deviation of the noise on their values: Raventós et al. have 0.5 where w ~ N(0, I)."""
+
+
+def tasks_of(count: int | None, seed: int) -> FunctionClass:
+    """What a training on so many tasks is drawn from; the tasks belong to the seed."""
+    return DenseLinear(8) if count is None else TaskSet(8, count, seed)
+
+
 DENSE = DenseLinear(20)
 SPARSE = SparseLinear(20, 2)
 DENSE_8, SPARSE_8 = DenseLinear(8), SparseLinear(8, 2)
@@ -186,6 +202,18 @@ def _open(
         adamw_rate=4e-3,
         deep_supervision=second_loss,
         supervision_target="posterior",
+    )
+
+
+def _of_tasks(count: int | None, steps: int, seed: int) -> Setting:
+    """Noisy linear functions of which there are `count`, with up to 16 examples."""
+    return Setting(
+        function_class=tasks_of(count, seed),
+        model=TransformerConfig.tiny(dim=8, max_examples=17),
+        steps=steps,
+        seed=seed,
+        examples=Ramp(start=9, stop=17, by=2, every=steps // 12),
+        noise=TASK_NOISE,
     )
 
 
@@ -303,6 +331,21 @@ RECIPES: dict[str, Setting] = {
         for count in TYPE_COUNTS
         for seed in BRIEF_SEEDS
         if count > 2 or seed != BRIEF_SEEDS[0]  # sine-tiny and line+sine-0.5-tiny are those
+    },
+    # Few tasks or many, and as many prompts. More than 1,024 are hardly told from one another: one seed will do.
+    **{
+        f"tasks-{count or 'unlimited'}-tiny{_seeded(seed)}": _of_tasks(
+            count, TASK_STEPS["160k"], seed
+        )
+        for count in TASK_COUNTS
+        for seed in BRIEF_SEEDS
+        if count is None or count <= 2**10 or seed == BRIEF_SEEDS[0]
+    },
+    # 64 tasks for a shorter and a longer time.
+    **{
+        f"tasks-64-tiny-{prompts}{_seeded(seed)}": _of_tasks(64, TASK_STEPS[prompts], seed)
+        for prompts in ("60k", "640k")
+        for seed in BRIEF_SEEDS
     },
     # What some more training makes of it, with functions halfway among the prompts, and without.
     **{f"half+line+sine-{dose}-tiny-after": _after(dose) for dose in DOSES},

@@ -22,9 +22,9 @@ def verdict(key: str, **changed: Measure) -> str:
     )
 
 
-def test_the_ledger_has_nine_claims_some_of_them_in_parts_and_three_of_the_debate() -> None:
-    paper = [f"C{i}" for i in range(1, 10)]
-    assert sorted({key[:2] for key in CLAIMS}) == [*paper, "D1", "D2", "D3"]
+def test_the_ledger_has_nine_claims_some_of_them_in_parts_and_six_of_the_debate() -> None:
+    paper, debate = ([f"{letter}{i}" for i in range(1, n)] for letter, n in (("C", 10), ("D", 7)))
+    assert sorted({key[:2] for key in CLAIMS}) == [*paper, *debate]
     for claim in CLAIMS.values():
         assert claim.headline in claim.needs
 
@@ -126,6 +126,20 @@ def test_examples_must_help_as_they_do_inside_the_mixture(key: str) -> None:
     assert verdict(key, outside_over_inside=(2.0, 1.0, 2.9)) == "not supported"
 
 
+def test_few_tasks_are_known_by_heart_and_of_many_none() -> None:
+    heart, none = (0.2, 0.1, 0.49), (0.8, 0.51, 0.9)
+    split = {name: heart if name.startswith("16") else none for name in CLAIMS["D4"].needs}
+    assert CLAIMS["D4"].judge(split) == "supported"
+    few, many = (f"{count} tasks, seed 13" for count in ("16", "1,024"))
+    for changed, expected in (
+        ({few: (0.49, 0.4, 0.51)}, "mixed"),
+        ({many: (0.51, 0.49, 0.6)}, "mixed"),
+        ({few: none}, "not supported"),
+        ({many: heart}, "not supported"),
+    ):
+        assert CLAIMS["D4"].judge(split | changed) == expected
+
+
 def test_no_verdict_rests_on_a_model_that_has_not_learnt_its_own_classes() -> None:
     learnt = {"dense, 20 examples": (0.04, 0.03, 0.049)}
     found = find("C1", measures("C1"), where="", note="", gate=learnt)
@@ -168,7 +182,7 @@ def test_the_words_of_a_rule_hold_its_numbers() -> None:
     limits = {"C1": claims.WORSE, "C2": claims.WORSE, "C5a": claims.RISE}
     limits |= {"C6": claims.WORSE, "C7b": claims.RARE, "C7c": claims.COLLAPSE}
     limits |= {"C7a": claims.COLLAPSE, "C8a": claims.HELPS_LESS}
-    limits |= {"D1": claims.NEAR, "D2": claims.CURED, "D3": claims.CURED}
+    limits |= {"D1": claims.NEAR, "D2": claims.CURED, "D3": claims.CURED, "D4": claims.HALF}
     for key, limit in limits.items():
         assert f"{limit:g}" in CLAIMS[key].rule
     for claim in CLAIMS.values():

@@ -170,13 +170,11 @@ def test_every_card_says_what_its_model_was_trained_on():
 
 
 def test_every_shipped_model_is_made_by_its_recipe():
-    # Weights of a recipe without an end, of one for a GPU, or of many types, come when there has been the time.
+    # Weights of a recipe without an end, or of one for a GPU, come when there has been the time.
     waiting = {
         name
         for name, setting in RECIPES.items()
-        if setting.steps is None
-        or parts(name)[1:] == ("standard", "")
-        or parts(name).mixture.startswith("types-")
+        if setting.steps is None or parts(name)[1:] == ("standard", "")
     }
     assert set(RECIPES) - waiting <= set(available()) <= set(RECIPES)
     for name in available():

@@ -23,8 +23,10 @@ far finer one. What is predicted is f, not the noisy value.
 ReluNetwork has no such form. In its place stands its limit at infinite width, the Gaussian process
 with the first-order arc-cosine kernel (Cho and Saul 2009): **an approximation**, the only one here.
 
+A `TaskSet` has finitely many functions, and its posterior is a sum over them (`tasks`).
+
 Rooms: `posterior` and `coefficients` (what one asks for), `parts` (a class as sums of regressions), `regression`,
-`bands` (the integral over frequencies) and `graphs` (the same for the browser).
+`bands` (the integral over frequencies), `tasks` and `graphs` (the same for the browser).
 """
 
 from icl_lib.bayes.bands import COARSE, FINE, ZOOMED, Resolution

@@ -8,12 +8,21 @@ from collections.abc import Mapping
 import pandas as pd
 
 from icl_lib.claims import CLAIMS, Finding
-from icl_lib.experiments import combinations, debate, diversity, frequency, selection, setting
+from icl_lib.experiments import (
+    combinations,
+    debate,
+    diversity,
+    frequency,
+    inside,
+    many_tasks,
+    selection,
+    setting,
+)
 from icl_lib.experiments.experiment import Experiment
 
-CHAPTERS = (setting, combinations, frequency, selection, debate, diversity)
-"""A module for each chapter, two for the debate: EXPERIMENTS, figures, `findings`, and the `numbers` and `conditions`
-of its prose."""
+CHAPTERS = (setting, combinations, frequency, selection, debate, diversity, many_tasks, inside)
+"""A module for each chapter, two for the debate's first: EXPERIMENTS, figures, `findings`, and the `numbers` and
+`conditions` of its prose."""
 
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment for chapter in CHAPTERS for experiment in chapter.EXPERIMENTS
