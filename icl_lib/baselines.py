@@ -196,7 +196,7 @@ def lasso_duality_gap(
 
     Entry i is the gap of ‖y − Xw‖² / (2m) + alpha ‖w‖₁ over the m = i examples before i, scikit-learn's `dual_gap_`;
     entry 0 is 0. The dual point is the residual r shrunk by s = min(1, m alpha / ‖Xᵀr‖∞), which makes m times the gap
-    (1 − s)² ‖r‖² / 2 + Σ_j (m alpha |w_j| − s w_j X_jᵀr): a sum of terms that are never negative, so nothing cancels.
+    `(1 − s)² ‖r‖² / 2 + Σ_j (m alpha |w_j| − s w_j X_jᵀr)`, a sum of terms that are never negative: nothing cancels.
 
     Raises:
         ValueError: if the prompts are refused by `check_prompts`, the coefficients disagree with xs in shape, or

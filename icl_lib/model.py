@@ -168,7 +168,7 @@ class Transformer(nn.Module):
     """
 
     card: dict[str, Any] | None = None
-    """What `load` read beside the weights: recipe, seed, steps, versions, final losses, hash."""
+    """What `load` read beside the weights, such as recipe, seed, steps, versions, final losses and hash."""
 
     def __init__(self, config: TransformerConfig, initialisation: str = "paired") -> None:
         super().__init__()

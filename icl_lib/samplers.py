@@ -95,7 +95,7 @@ class FunctionClass(ABC):
     @property
     @abstractmethod
     def second_moment(self) -> float:
-        """E f(x)^2 over functions and x ~ N(0, I): the error of predicting zero, the line of ignorance."""
+        """E f(x)^2 over functions and x ~ N(0, I), which is the error of predicting zero, the line of ignorance."""
 
     def at_dim(self, dim: int) -> FunctionClass:
         """The same class in `dim` dimensions, for a curriculum; ValueError where there is none."""

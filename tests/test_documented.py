@@ -1,9 +1,11 @@
 """The README and the library's page: what they say to type works, as a reader would type it."""
 
+import importlib
 import re
 import shlex
 import subprocess
 import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,3 +116,20 @@ def test_every_target_of_make_that_the_readme_names_is_there():
         )
         assert plan.returncode == 0, plan.stderr
         assert plan.stdout
+
+
+def test_the_reference_has_every_public_name():
+    """Whole modules it takes whole; of the others it names what is written there."""
+    pages = "".join(path.read_text() for path in sorted((ROOT / "book").glob("reference_*.md")))
+    told = {}
+    for module, members in re.findall(r"automodule:: icl_lib\.(\w+)\n   :members:(.*)", pages):
+        told[module] = set(members.replace(" ", "").split(",")) - {""}
+    for name in icl_lib.__all__:
+        thing = getattr(icl_lib, name)
+        if isinstance(thing, types.ModuleType):
+            assert name in told
+        else:
+            home = thing.__module__.split(".")[1]
+            assert not told[home] or name in told[home], name
+    for module, members in told.items():
+        assert members <= set(dir(importlib.import_module(f"icl_lib.{module}"))), module

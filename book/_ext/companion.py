@@ -4,6 +4,7 @@
 - Every page describes itself to search engines and link previews.
 - Scripts do not hold up the first picture of a page.
 - What docutils and pandas write is made to say what it is to a screen reader.
+- The API reference leaves out what Python itself has written of a tuple's fields.
 """
 
 from pathlib import Path
@@ -95,8 +96,16 @@ def mend_markup(
         )
 
 
+def leave_out(
+    app: Sphinx, what: str, name: str, thing: object, skip: bool, options: object
+) -> bool | None:
+    """Leave the fields of a named tuple out: they are told of among its variables."""
+    return True if (getattr(thing, "__doc__", "") or "").startswith("Alias for field") else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
+    app.connect("autodoc-skip-member", leave_out)
     app.connect("config-inited", use_installed_katex)
     app.connect("html-page-context", describe_page)
     app.connect("html-page-context", defer_scripts)

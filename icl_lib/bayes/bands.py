@@ -20,7 +20,7 @@ class Resolution:
     The band is cut into `cells` cells per unit of frequency; then, `levels` times, the `keep` cells
     that matter most are each cut into `split`. By default that ends at cells 1 / 65,536 wide;
     without noise, 40 examples pin a frequency down to about 1e-4. Predictions of a line, a
-    sine or a combination of both at |x| < 3 are then right to 4e-4 (95% of prompts; the worst of 64:
+    sine or a combination of both at `|x| < 3` are then right to 4e-4 (95% of prompts; the worst of 64:
     3e-3) with 2 or 3 examples, which leave many frequencies open, and to 1e-5 from 5 on.
     """
 
