@@ -30,7 +30,7 @@ from icl_lib.widgets import (
     frequency,
     selection,
 )
-from icl_lib.widgets.combinations import QUERIES, curves, draw_inputs
+from icl_lib.widgets.combinations import QUERIES, curves, draw_inputs, reading
 from icl_lib.widgets.mixture import CLASSES, draw_set
 from icl_lib.widgets.selection import ANSWERS, draw_batch, summary
 
@@ -305,6 +305,40 @@ def test_the_still_figure_shows_the_first_view_without_any_script():
     density = np.exp(-(QUERIES**2) / 2) / np.exp(-(QUERIES**2) / 2).sum()
     error = density @ (lines["transformer"] - explorer.truth(QUERIES)) ** 2
     assert explorer.first["errors"]["transformer"] == pytest.approx(error)
+
+
+def test_a_line_can_be_left_out_of_the_first_view_and_only_a_line():
+    html = ConvexExplorer(model=MODEL, hidden=["oracle"]).still().data
+    assert 'class="icl-line icl-oracle" d="M0.0 ' not in html  # its row in the legend stays
+    assert 'class="icl-line icl-linear" d="M0.0 ' in html
+    assert ">Oracle<" in html
+    with pytest.raises(ValueError, match=r"hidden must be of truth, .*, oracle, got lasso"):
+        ConvexExplorer(model=MODEL, hidden=["lasso"])
+
+
+@pytest.mark.parametrize(
+    ("weight", "probability", "bayes", "words"),
+    [
+        (
+            0.5,
+            [0.001, 0.999],
+            0.1612,
+            "At a = 0.50 exact Bayes is certain of a sine and errs by 0.16",
+        ),
+        (
+            1.0,
+            [0.95, 0.05],
+            1e-9,
+            "On the line exact Bayes is nearly certain of a line and errs by less",
+        ),
+        (0.0, [0.5, 0.5], 2.0, "On the sine exact Bayes is undecided and errs by 2,"),
+        (0.25, [0.0, 0.0, 1.0], 0.02, "At a = 0.25 exact Bayes is certain of something else"),
+    ],
+)
+def test_a_sentence_says_what_one_sees(weight, probability, bayes, words):
+    said = reading(weight, probability, {"mixture": bayes, "transformer": 0.18})
+    assert said.startswith(words)
+    assert said.endswith(", the transformer by 0.18.")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@
 - The API reference leaves out what Python itself has written of a tuple's fields.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,13 @@ def defer_scripts(
         context["js_tag"] = write_deferred
 
 
+_LINES = re.compile(r'<span class="sig-paren">\(</span>\s*<dl>(.*?)</dl>', re.DOTALL)
+
+
+def _line_items(lines: str) -> str:
+    return lines.replace("<dd>", "<li>").replace("</dd>", "</li>")
+
+
 def mend_markup(
     app: Sphinx,
     pagename: str,
@@ -93,6 +101,11 @@ def mend_markup(
             .replace("<th></th>", "<td></td>")
             # myst-nb names a hidden cell's switch otherwise than it labels it.
             .replace('<summary aria-label="Toggle hidden content">', "<summary>")
+        )
+        # Sphinx writes the lines of a long signature as a list of definitions without terms.
+        context["body"] = _LINES.sub(
+            lambda lines: '<span class="sig-paren">(</span><ul>' + _line_items(lines[1]) + "</ul>",
+            context["body"],
         )
 
 

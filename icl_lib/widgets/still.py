@@ -41,6 +41,8 @@ def curves_still(
     zero: float,
     said: str,
     spread: float = 1.0,
+    hidden: Sequence[str] = (),
+    below: str = "",
 ) -> HTML:
     """An explorer's plot of curves, and its legend.
 
@@ -57,17 +59,20 @@ def curves_still(
         zero: the error of predicting 0.
         said: the function in words.
         spread: standard deviation of the inputs, as which the errors are weighted.
+        hidden: names of lines that are not drawn.
+        below: what one sees, in a sentence below the plot.
     """
-    numbers = ", ".join(f"{names[name][0]} {_pretty(error)}" for name, error in errors.items())
+    numbers = ", ".join(f"{names[name][0]} {pretty(error)}" for name, error in errors.items())
     alt = (
         f"Curves over x from -{reach:g} to {reach:g} of {said}, with {len(points[0])} in-context examples. "
-        f"Mean squared errors: {numbers}, always 0 {_pretty(zero)}."
+        f"Mean squared errors: {numbers}, always 0 {pretty(zero)}."
     )
     fine = np.linspace(-reach, reach, 385)
     hill = _path(fine, -1 + 0.24 * np.exp(-((fine / spread) ** 2) / 2), 1, reach).replace("M", "L")
     paths = "".join(
         f'<path class="icl-line icl-{look}" d="{_path(*lines[name], top, reach)}"/>'
         for name, look in looks.items()
+        if name not in hidden
     )
     grid, values = _grid(top, reach)
     plot = (
@@ -75,16 +80,17 @@ def curves_still(
         f'<svg {_BOX}><path class="icl-density" d="M0 400{hill}L600 400Z"/></svg>'
         f"{grid}<svg {_BOX}>{paths}</svg>{values}{_dots(*points, top, 4.5, reach)}</svg>"
     )
+    words = f'<p class="icl-said">{escape(below)}</p>' if below else ""
     rows = "".join(_row(*names[name], looks[name], errors.get(name)) for name in names)
     legend = (
         f'<table class="icl-legend" style="--ignorance: {_place(zero):.4f}">'
         f"<caption>Mean squared error, <i>x</i> ~ N(0, {'1' if spread == 1 else f'{spread:g}²'})</caption>"
         f'<tbody>{rows}<tr class="icl-ignorance"><th scope="row"><span>Always 0<small>line of ignorance</small>'
-        f"</span></th><td>{escape(_pretty(zero))}</td></tr></tbody></table>"
+        f"</span></th><td>{escape(pretty(zero))}</td></tr></tbody></table>"
     )
     return HTML(
         f'<figure class="icl-still icl-widget icl-explorer{" " if kind else ""}{kind}"><style>{css}</style>'
-        f'<div class="icl-body"><div class="icl-left">{plot}</div><div class="icl-right">{legend}</div></div>'
+        f'<div class="icl-body"><div class="icl-left">{plot}{words}</div><div class="icl-right">{legend}</div></div>'
         "<noscript><p>The sliders need scripts; without them the figure stays as it is.</p></noscript></figure>"
     )
 
@@ -178,7 +184,7 @@ def selection_still(
     )
     mark = 100 * across[n_examples]
     marker = f'<line class="icl-marker" x1="{mark:.3f}%" x2="{mark:.3f}%" y1="0" y2="100%"/>'
-    numbers = ", ".join(f"{name} {_pretty(float(e[n_examples]))}" for name, e in errors.items())
+    numbers = ", ".join(f"{name} {pretty(float(e[n_examples]))}" for name, e in errors.items())
     alt = f"Learning curves: {said}. Mean squared errors after {n_examples} examples: {numbers}."
     return HTML(
         f'<figure class="icl-still icl-widget icl-explorer icl-selection"><style>{css}</style>'
@@ -234,7 +240,7 @@ def _row(label: str, note: str, look: str, error: float | None) -> str:
     value = ""
     if error is not None:
         bar = f'<div class="icl-bar icl-{look}" style="--share: {_place(error):.4f}"></div>'
-        value = f'{escape(_pretty(error))}<div class="icl-track">{bar}</div>'
+        value = f'{escape(pretty(error))}<div class="icl-track">{bar}</div>'
     head = f"<label>{sample}<span>{label}<small>{escape(note)}</small></span></label>"
     return f'<tr><th scope="row">{head}</th><td>{value}</td></tr>'
 
@@ -258,7 +264,7 @@ def _minus(value: int) -> str:
     return str(value).replace("-", "−")
 
 
-def _pretty(value: float) -> str:
+def pretty(value: float) -> str:
     """As pretty in shared.js."""
     if value >= 1e-3:
         return f"{value:.0f}" if value >= 100 else f"{float(f'{value:.2g}'):g}"

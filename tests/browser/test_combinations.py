@@ -494,6 +494,38 @@ def test_the_legend_hides_and_shows_lines(visit: Open) -> None:
         assert line.evaluate("line => getComputedStyle(line).display") == "inline"
 
 
+def test_the_landing_page_begins_without_the_oracle_and_a_link_can_have_it(visit: Open) -> None:
+    page = visit("book/intro.html").page
+    page.wait_for_selector("[data-stage]", timeout=PATIENCE)
+    box = page.get_by_role("checkbox", name="Oracle")
+    line = page.locator("[data-stage] .icl-plot path.icl-oracle").last
+    assert not box.is_checked()
+    assert line.evaluate("line => getComputedStyle(line).display") == "none"
+    box.check()
+    page.wait_for_url("**hide=none**")
+    page = visit("book/intro.html?" + urlsplit(page.url).query).page
+    page.wait_for_selector("[data-stage]", timeout=PATIENCE)
+    assert page.get_by_role("checkbox", name="Oracle").is_checked()
+
+
+def test_a_sentence_says_what_one_sees_and_does_not_outlive_it(visit: Open) -> None:
+    page = visit(CHAPTER).page
+    page.wait_for_selector("[data-stage]", timeout=PATIENCE)
+    still, said = (
+        page.locator(f"{place} .icl-said").first for place in (".icl-still", "[data-stage]")
+    )
+    assert still.text_content() == said.text_content()
+    page.get_by_role("slider", name="Combination weight").focus()
+    page.keyboard.press("End")
+    live(page)
+    settled(page)
+    expect(said).to_have_text(
+        re.compile(
+            r"^On the line exact Bayes is certain of a line and errs by .*, the transformer by"
+        )
+    )
+
+
 def test_every_line_has_a_colour_and_a_style_of_its_own(visit: Open) -> None:
     for theme in ("light", "dark"):
         page = open_live(visit, theme=theme)
@@ -767,17 +799,21 @@ def test_in_a_notebook_the_kernel_computes(visit: Open) -> None:
     live(page)
     expect(page.get_by_text("Computed by the running kernel")).to_be_visible()
     slider = page.get_by_role("slider", name="Combination weight")
-    slider.focus()
-    for _ in range(10):
-        page.keyboard.press("ArrowRight")
+    slider.evaluate(
+        """(slider) => {
+            for (let i = 0; i < 10; i++) {
+                slider.stepUp();
+                slider.dispatchEvent(new Event('input', { bubbles: true }));
+            }
+        }"""
+    )
     numbers = settled(page)
     assert [numbers[name][0] for name in LINES] == [0.25, 0.5, 0.75, 1.0]
     assert numbers["weight"] == pytest.approx(0.6)
     asked = page.evaluate("window.asked")
     assert asked[-1]["xs"] == numbers["xs"]
-    assert (
-        len(asked) < 11
-    )  # of the positions that passed while one was computed, only the newest is asked for
+    # Of the positions that passed while one was computed, only the newest is asked for.
+    assert len(asked) < 5
     assert "?" not in page.url
 
 

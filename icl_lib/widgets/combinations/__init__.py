@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from math import pi
 from typing import Any
 
@@ -18,7 +19,7 @@ from icl_lib.model import Transformer
 from icl_lib.widgets.kernel import Explorer, check_doubt, serve, within
 from icl_lib.widgets.plot import as_prompt, draw_inputs, mean_square, top_of
 from icl_lib.widgets.source import source
-from icl_lib.widgets.still import REACH, curves_still, model_label
+from icl_lib.widgets.still import REACH, curves_still, model_label, pretty
 
 QUERIES = np.linspace(-REACH, REACH, 97)
 """Where the lines are computed: steps of 1/16. Twice as many would cost the small model its 33 milliseconds."""
@@ -45,6 +46,23 @@ RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
 }
 """What the sliders reach, as in widget.js."""
+
+
+def reading(weight: float, probability: Sequence[float], errors: Mapping[str, float]) -> str:
+    """What one sees, in words; as in widget.js."""
+    where = {0.0: "On the sine", 1.0: "On the line"}.get(weight, f"At a = {weight:.2f}")
+    most = max(probability)
+    name = ("a line", "a sine", "something else")[list(probability).index(most)]
+    if most > 0.99:
+        sure = f"is certain of {name}"
+    elif most > 0.9:
+        sure = f"is nearly certain of {name}"
+    else:
+        sure = "is undecided"
+    bayes, model = (
+        pretty(errors[who]).replace("<", "less than") for who in ("mixture", "transformer")
+    )
+    return f"{where} exact Bayes {sure} and errs by {bayes}, the transformer by {model}."
 
 
 @torch.no_grad()
@@ -107,10 +125,11 @@ class ConvexExplorer(Explorer):
         models: names of the transformers that the reader can choose, by default every size that is shipped.
         bayes: the mixture whose exact predictor is drawn.
         compact: keep all controls but the weight behind "More controls".
+        hidden: the lines that are not drawn at first: of truth, transformer, mixture, linear, oracle.
         key: prefix of the view's keys in the address; needed where a page has several explorers.
 
     Raises:
-        ValueError: a number outside its range, an unknown model or mixture, a model of other inputs.
+        ValueError: a number outside its range, an unknown model, mixture or line, a model of other inputs.
         TypeError: an argument that it does not have.
     """
 
@@ -129,6 +148,7 @@ class ConvexExplorer(Explorer):
     model = traitlets.Unicode("line+sine-0.5-tiny").tag(sync=True)
     bayes = traitlets.Unicode("line+sine-0.5").tag(sync=True)
     compact = traitlets.Bool(False).tag(sync=True)
+    hidden = traitlets.List(traitlets.Unicode()).tag(sync=True)
     key = traitlets.Unicode("").tag(sync=True)
     first = traitlets.Dict(help="lines and numbers of the first view, from `still`").tag(sync=True)
 
@@ -148,6 +168,8 @@ class ConvexExplorer(Explorer):
             self.models = [*self.models, self.model]
         if self.bayes not in page.BAYES:
             raise ValueError(f"bayes must be one of {', '.join(page.BAYES)}, got {self.bayes!r}")
+        if not set(self.hidden) <= set(NAMES):
+            raise ValueError(f"hidden must be of {', '.join(NAMES)}, got {', '.join(self.hidden)}")
         serve(self, "curve", lambda: self.models, self._compute)
 
     _in_range = within(RANGES)
@@ -193,4 +215,6 @@ class ConvexExplorer(Explorer):
             errors=errors,
             zero=mean_square(QUERIES, truth),
             said=f"{self.weight:g} times a line plus {1 - self.weight:g} times a sine",
+            hidden=self.hidden,
+            below=reading(self.weight, self.first["probability"], errors),
         )

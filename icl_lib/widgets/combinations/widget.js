@@ -40,6 +40,16 @@ function drawFunction(seed) {
   return drawn;
 }
 
+/** What one sees, in words; as reading() in __init__.py. */
+function reading({ weight, probability, errors }) {
+  const where = weight === 0 ? 'On the sine' : weight === 1 ? 'On the line' : `At a = ${weight.toFixed(2)}`;
+  const most = Math.max(...probability);
+  const name = ['a line', 'a sine', 'something else'][probability.indexOf(most)];
+  const sure = most > 0.99 ? `is certain of ${name}` : most > 0.9 ? `is nearly certain of ${name}` : 'is undecided';
+  const [bayes, transformer] = [errors.mixture, errors.transformer].map((error) => pretty(error).replace('<', 'less than'));
+  return `${where} exact Bayes ${sure} and errs by ${bayes}, the transformer by ${transformer}.`;
+}
+
 const CURVE = { kind: 'curve', settings: ['model', 'bayes', 'weight', 'doubt'], asks: ['xs', 'ys', 'queries'], answers: [...COMPUTED, 'probability'] };
 
 function modelLabel(name) {
@@ -57,7 +67,7 @@ function render({ model, el }) {
     doubt: model.get('doubt'),
     model: model.get('model'),
     examples: null,
-    hidden: new Set(),
+    hidden: new Set(model.get('hidden')),
   });
   const state = initial();
   let reply = null; // the latest answer, with its request
@@ -69,7 +79,8 @@ function render({ model, el }) {
   const address = addressBar(model.get('key'), keys);
   const share = (soon) => {
     const view = Object.fromEntries(Object.entries(SLIDERS).map(([name, { key }]) => [key, state[name]]));
-    Object.assign(view, { seed: state.seed, model: state.model, hide: [...state.hidden].join('_') || null });
+    const [hide, atFirst] = [state.hidden, new Set(model.get('hidden'))].map((names) => [...names].sort().join('_'));
+    Object.assign(view, { seed: state.seed, model: state.model, hide: hide === atFirst ? null : hide || 'none' });
     view.doubt = state.doubt === model.get('doubt') ? null : state.doubt;
     view.pts = state.examples && writeExamples(state.examples);
     address.write(view, soon);
@@ -82,7 +93,7 @@ function render({ model, el }) {
   take('doubt', 'doubt', readDoubt(given.doubt));
   take('model', 'model', model.get('models').includes(given.model) ? given.model : undefined);
   take('pts', 'examples', given.pts && readExamples(given.pts));
-  take('hide', 'hidden', new Set((given.hide ?? '').split('_').filter((name) => name in LINES)));
+  take('hide', 'hidden', new Set((given.hide ?? '').split('_').filter((name) => name in LINES))); // of "none" none
 
   // ---- the picture and its numbers ----
 
@@ -109,6 +120,7 @@ function render({ model, el }) {
     },
   });
   const belief = posteriorBars();
+  const said = h('p', { class: 'icl-said' });
 
   /** Everything that follows the sliders at once, before any engine answers. */
   function drawLocal() {
@@ -124,6 +136,7 @@ function render({ model, el }) {
   function drawNumbers(numbers) {
     legend.show(numbers?.errors);
     belief.show(numbers?.probability);
+    said.textContent = numbers ? reading(numbers) : '';
   }
 
   // ---- asking the engine, and its answers ----
@@ -294,7 +307,7 @@ function render({ model, el }) {
     h(
       'div',
       { class: 'icl-body' },
-      h('div', { class: 'icl-left' }, view.plot, view.hint, controls.weight.root, actions),
+      h('div', { class: 'icl-left' }, view.plot, said, view.hint, controls.weight.root, actions),
       h('div', { class: 'icl-right' }, legend.root, belief.root, controls.doubt.root),
       engine.line,
       compact
