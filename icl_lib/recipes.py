@@ -347,6 +347,8 @@ RECIPES: dict[str, Setting] = {
         for prompts in ("60k", "640k")
         for seed in BRIEF_SEEDS
     },
+    # What length alone does: as long, with a new task in each prompt.
+    "tasks-unlimited-tiny-640k": _of_tasks(None, TASK_STEPS["640k"], BRIEF_SEEDS[0]),
     # What some more training makes of it, with functions halfway among the prompts, and without.
     **{f"half+line+sine-{dose}-tiny-after": _after(dose) for dose in DOSES},
     **{

@@ -358,9 +358,13 @@ def conditions(tables: Tables) -> dict[str, bool]:
     ]
     found = {
         "class_is_known_at_the_end": share("class", MOST)[2] < 0.03,
+        "class_is_known_after_ten": share("class", 10)[2] < 0.03,
         "class_comes_late": behind(table)["after 2 examples"][1] > 0.05,
+        "three_straddles": behind(table)["after 3 examples"][1]
+        < claims.WORSE
+        < behind(table)["after 3 examples"][2],
         "class_catches_up": behind(table)["after 5 examples"][2] < 0.05,
-        "bayes_knows_after_three": share("class", 3, BAYES)[2] < 0.03,
+        "bayes_knows_after_two": share("class", 2, BAYES)[2] < 0.03,
         "tiny_knows_less": less(
             _rows(table, "class", 5).error, _rows(table, "class", 5, "trained", TINY).error
         ),
@@ -379,6 +383,8 @@ def conditions(tables: Tables) -> dict[str, bool]:
         "frequency_comes_late": share("frequency", 5)[1] > 10 * share("frequency", 5, BAYES)[2],
         "untrained_knows_no_frequency": share("frequency", MOST, "untrained")[1] > 0.8,
         "tiny_knows_little_frequency": share("frequency", MOST, "trained", TINY)[1] > 0.4,
+        "slope_is_read_at_the_first_value": share("slope", 1, "trained", SMALL, "last value")[2]
+        < 0.06,
         "slope_comes_and_stays_vague": 0.08 < share("slope", MOST)[0] < share("slope", 5)[0] < 0.3,
         "tiny_says_slopes_better": less(
             _rows(table, "slope", MOST, "trained", TINY).error, _rows(table, "slope", MOST).error

@@ -54,7 +54,10 @@ LENGTHS = tuple(recipes.TASK_STEPS)
 OVER_TIME = {(length, seed): model_of(MORE, seed, length) for length in LENGTHS for seed in SEEDS}
 """Models of 64 tasks, by how many prompts they have met, and the seed."""
 
-_ALL = tuple(dict.fromkeys([*MODELS.values(), *OVER_TIME.values()]))
+ENDLESS = model_of(None, SEEDS[0], "640k")
+"""As long, with a new task in each prompt: what length alone does."""
+
+_ALL = tuple(dict.fromkeys([*MODELS.values(), *OVER_TIME.values(), ENDLESS]))
 
 
 def predictor(name: str) -> CurvePredictor:
@@ -335,6 +338,12 @@ def numbers(tables: Tables) -> dict[str, str]:
         for asked in ("met", "new"):
             each = [share_of(table, model=name, who="model", asked=asked)[0] for name in named]
             span(f"64.{length}.{asked}", each)
+    found["any.640k.new"] = figures.estimate(
+        *share_of(table, model=ENDLESS, who="model", asked="new")
+    )
+    for word, column in (("from_heart", "by_heart"), ("from_ridge", "ridge")):
+        few = [rows_of(table, model=MODELS[FEW, s], who="model", asked="new") for s in SEEDS]
+        span(f"{FEW}.{word}", [ratio(rows[column], rows.power)[0] for rows in few])
     found["above_ridge"] = figures.estimate(*_excess(table, MODELS[None, SEEDS[0]], "new", RIDGE))
     found["ridge.new"] = figures.estimate(
         *share_of(table, model=MODELS[None, SEEDS[0]], who=RIDGE, asked="new")
@@ -408,6 +417,14 @@ def conditions(tables: Tables) -> dict[str, bool]:
             less(errors(one, "new"), errors(other, "new"), 0.8)
             for one, other in zip(middle, long, strict=True)
         ),
+        "length_alone_helps": less(errors(ENDLESS, "new"), errors(endless[0], "new")),
+        "long_loses_to_ridge": all(
+            less(errors(name, "met", RIDGE), errors(name, "met")) for name in long
+        ),
+        "one_of_long_is_no_nearer": sum(
+            low < 1 < high for name, (_, low, high) in later(table).items() if "long" in name
+        )
+        == 1,
         "sixteen_is_sooner_per_task": all(
             nearer(one, other) for one, other in zip(few, long, strict=True)
         ),
