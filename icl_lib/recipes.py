@@ -120,11 +120,6 @@ TASK_NOISE = 0.5 / 8**0.5
 """Standard deviation of the noise on their values: Raventós et al. have 0.5 where w ~ N(0, I)."""
 
 
-def tasks_of(count: int | None, seed: int) -> FunctionClass:
-    """What a training on so many tasks is drawn from; the tasks belong to the seed."""
-    return DenseLinear(8) if count is None else TaskSet(8, count, seed)
-
-
 DENSE = DenseLinear(20)
 SPARSE = SparseLinear(20, 2)
 DENSE_8, SPARSE_8 = DenseLinear(8), SparseLinear(8, 2)
@@ -206,9 +201,9 @@ def _open(
 
 
 def _of_tasks(count: int | None, steps: int, seed: int) -> Setting:
-    """Noisy linear functions of which there are `count`, with up to 16 examples."""
+    """Noisy linear functions of which there are `count`, with up to 16 examples; the tasks belong to the seed."""
     return Setting(
-        function_class=tasks_of(count, seed),
+        function_class=DenseLinear(8) if count is None else TaskSet(8, count, seed),
         model=TransformerConfig.tiny(dim=8, max_examples=17),
         steps=steps,
         seed=seed,

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from icl_lib import DenseLinear, bayes, sample_prompts
+from icl_lib.recipes import RECIPES
 from icl_lib.samplers import describe, undescribe
 from icl_lib.tasks import TaskSet
 from icl_lib.training import Setting
@@ -120,8 +121,6 @@ def test_bad_arguments_are_refused(make, message):
 
 
 def test_the_recipes_tasks_are_named_by_their_number():
-    from icl_lib.recipes import RECIPES
-
     for name in ("tasks-16-tiny", "tasks-64-tiny-640k-seed13", "tasks-unlimited-tiny"):
         setting: Setting = RECIPES[name]
         count = getattr(setting.function_class, "count", "unlimited")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from icl_lib import baselines, bayes, claims, figures, weights
+from icl_lib.bayes.regression import Noise, regress
 from icl_lib.claims import Measure
 from icl_lib.experiments.curves import BAYES, LINE, MOST, PRIOR, SINE, SMALL, TINY
 from icl_lib.experiments.experiment import (
@@ -35,8 +36,8 @@ TARGETS: Mapping[str, FunctionClass] = {"class": PRIOR, "slope": LINE, "frequenc
 """What is asked of the stream, and whose prompts it is asked on."""
 
 SOURCES = ("trained", "untrained", "shuffled")
-"""Whose stream is read: the model's; that of the same shape with its first random weights; the model's, by a probe that
-was fitted to the targets of other prompts."""
+"""Whose stream is read: the model's; that of a model of its shape with random weights; the model's, by a probe that was
+fitted to the targets of other prompts."""
 
 FIT, FIT_SEED = 2048, 52
 """The prompts that a probe is fitted on, and their seed."""
@@ -62,27 +63,43 @@ def _prompts(target: str, count: int, seed: int) -> tuple[Tensor, Tensor, Tensor
 
 
 @cache
-def _model(model: str, source: str) -> Transformer:
+def _model(model: str, untrained: bool) -> Transformer:
     trained = weights.load(model)
-    if source != "untrained":
+    if not untrained:
         return trained
-    torch.manual_seed(0)
-    return Transformer(trained.config).eval().requires_grad_(False)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Transformer(trained.config).eval().requires_grad_(False)
 
 
 @lru_cache(maxsize=4)
 def _streams(
-    model: str, source: str, place: str, kind: FunctionClass, count: int, seed: int
+    model: str, untrained: bool, place: str, kind: FunctionClass, count: int, seed: int
 ) -> Tensor:
     """The stream after each of LENGTHS examples and after each block: (layers, lengths, B, width)."""
     xs, ys, _ = sample_prompts(kind, count, MOST + 1, seed=seed)
     at = torch.tensor([2 * n + PLACES[place] for n in LENGTHS])
-    read = _model(model, source)
+    read = _model(model, untrained)
     parts = [
         torch.stack([stream[:, at].transpose(0, 1) for stream in read.streams(x, y)])
         for x, y in zip(xs.split(128), ys.split(128), strict=True)
     ]
     return torch.cat(parts, 2)
+
+
+def _stream(
+    model: str,
+    source: str,
+    place: str,
+    target: str,
+    layer: int,
+    n_examples: int,
+    count: int,
+    seed: int,
+) -> Tensor:
+    """What a probe reads, (B, width)."""
+    streams = _streams(model, source == "untrained", place, TARGETS[target], count, seed)
+    return streams[layer - 1, LENGTHS.index(n_examples)].double()
 
 
 @cache
@@ -93,9 +110,7 @@ def _probe(
     _, _, asked = _prompts(target, FIT, FIT_SEED)
     if source == "shuffled":
         asked = asked.roll(1)
-    whose = "untrained" if source == "untrained" else "trained"
-    streams = _streams(model, whose, place, TARGETS[target], FIT, FIT_SEED)
-    stream = streams[layer - 1, LENGTHS.index(n_examples)].double()
+    stream = _stream(model, source, place, target, layer, n_examples, FIT, FIT_SEED)
     centre, scale = stream.mean(0), stream.std(0).clamp_min(1e-6)
     columns, values = (stream - centre) / scale, asked - asked.mean()
     gram = columns.T @ columns + RIDGE * FIT * torch.eye(columns.shape[1], dtype=torch.float64)
@@ -118,9 +133,7 @@ def probe(
     if source == BAYES:
         read = _believed(target, xs[chosen], ys[chosen], n_examples)
     else:
-        whose = "untrained" if source == "untrained" else "trained"
-        streams = _streams(model, whose, place, TARGETS[target], count, seed)
-        stream = streams[layer - 1, LENGTHS.index(n_examples), chosen].double()
+        stream = _stream(model, source, place, target, layer, n_examples, count, seed)[chosen]
         centre, weight, mean = _probe(model, source, place, target, layer, n_examples)
         read = (stream - centre) @ weight + mean
     asked = asked[chosen]
@@ -132,23 +145,14 @@ def probe(
 
 
 def _believed(target: str, xs: Tensor, ys: Tensor, n_examples: int) -> Tensor:
-    """What exact Bayes believes after the examples: log odds of the class, or the posterior mean of the frequency."""
+    """What exact Bayes believes: how much likelier a sine is than a line, or the posterior mean of the frequency."""
     xs, ys = xs[:, :n_examples].double(), ys[:, :n_examples].double()
     if target == "class":
         _, probability = bayes.posterior_curve(PRIOR, xs, ys, xs[:, :1])
         return probability[:, 1] - probability[:, 0]
-    log_evidence = torch.stack([_sine_evidence(xs, ys, frequency) for frequency in _FREQUENCIES], 1)
+    features = SINE.features(xs[:, None], _FREQUENCIES[:, None, None])  # each (B, N, n)
+    _, log_evidence = regress(features, ys[:, None], Noise(bayes.JITTER))
     return log_evidence.softmax(1) @ _FREQUENCIES
-
-
-def _sine_evidence(xs: Tensor, ys: Tensor, frequency: Tensor) -> Tensor:
-    """Log density of values (B, n) if the frequency is this, but for a constant."""
-    angle = frequency * xs[:, :, 0]
-    features = torch.stack((angle.sin(), angle.cos()), -1)
-    covariance = features @ features.mT + bayes.JITTER**2 * torch.eye(xs.shape[1], dtype=xs.dtype)
-    lower = torch.linalg.cholesky(covariance)
-    rest = torch.linalg.solve_triangular(lower, ys[:, :, None], upper=False)[:, :, 0]
-    return -0.5 * rest.square().sum(1) - lower.diagonal(dim1=1, dim2=2).log().sum(1)
 
 
 _READ = (
@@ -217,7 +221,7 @@ def _last(model: str) -> int:
     return LAYERS[model][-1]
 
 
-def draw(table: pd.DataFrame, model: str = SMALL) -> Picture:
+def draw(table: pd.DataFrame) -> Picture:
     """What a probe reads after each block, against the number of examples; beside the controls and exact Bayes."""
     found = shares(
         table[table.place != "last value"], ["model", "source", "target", "layer", "n_examples"]
@@ -231,20 +235,20 @@ def draw(table: pd.DataFrame, model: str = SMALL) -> Picture:
             axes.minorticks_off()
             axes.set_xticks(LENGTHS, [str(n) for n in LENGTHS])
             for (source, name), dots in zip(_CONTROLS.items(), (":", "--"), strict=True):
-                rows = of[(of.model == model) & (of.source == source) & (of.layer == _last(model))]
+                rows = of[(of.model == SMALL) & (of.source == source) & (of.layer == _last(SMALL))]
                 axes.plot(
                     rows.n_examples, rows.share, dots, color=grey.colour, linewidth=1.2, label=name
                 )
-            for layer in LAYERS[model]:
-                rows = of[(of.model == model) & (of.source == "trained") & (of.layer == layer)]
-                named = {1: "after block 1", _last(model): f"after block {layer}, the last"}
+            for layer in LAYERS[SMALL]:
+                rows = of[(of.model == SMALL) & (of.source == "trained") & (of.layer == layer)]
+                named = {1: "after block 1", _last(SMALL): f"after block {layer}, the last"}
                 axes.plot(
                     rows.n_examples,
                     rows.share,
                     label=named.get(layer, "_"),
                     **(
                         look.line()
-                        | {"alpha": 0.15 + 0.85 * layer / _last(model), "linewidth": 1.6}
+                        | {"alpha": 0.15 + 0.85 * layer / _last(SMALL), "linewidth": 1.6}
                     ),
                 )
             rows = of[of.source == BAYES]
@@ -286,11 +290,11 @@ def _rows(
     return at if source == BAYES else rows_of(at, model=model, layer=_last(model), place=place)
 
 
-def behind(table: pd.DataFrame, source: str = "trained", model: str = SMALL) -> dict[str, Measure]:
+def behind(table: pd.DataFrame, source: str = "trained") -> dict[str, Measure]:
     """D6: how many more prompts a probe calls wrong than exact Bayes, as a share of all."""
     found = {}
     for n in _EARLY:
-        own, exact = (_rows(table, "class", n, who, model) for who in (source, BAYES))
+        own, exact = (_rows(table, "class", n, who) for who in (source, BAYES))
         found[f"after {n} examples"] = ratio(own.error - exact.error.to_numpy(), own.power)
     return found
 

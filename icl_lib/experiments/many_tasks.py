@@ -345,9 +345,6 @@ def numbers(tables: Tables) -> dict[str, str]:
         few = [rows_of(table, model=MODELS[FEW, s], who="model", asked="new") for s in SEEDS]
         span(f"{FEW}.{word}", [ratio(rows[column], rows.power)[0] for rows in few])
     found["above_ridge"] = figures.estimate(*_excess(table, MODELS[None, SEEDS[0]], "new", RIDGE))
-    found["ridge.new"] = figures.estimate(
-        *share_of(table, model=MODELS[None, SEEDS[0]], who=RIDGE, asked="new")
-    )
     return {f"tasks.{name}": words for name, words in found.items()}
 
 

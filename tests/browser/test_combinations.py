@@ -176,6 +176,8 @@ def test_while_the_models_load_no_other_functions_numbers_are_shown(visit: Open)
     numbers = page.locator("[data-stage] :is(.icl-legend td > span, .icl-posterior .icl-error)")
     seen = "all => all.map((one) => getComputedStyle(one).visibility)"
     assert numbers.evaluate_all(seen) == [*["hidden"] * 4, "visible", *["hidden"] * 2]  # always 0
+    sentence = page.locator("[data-stage] .icl-said")
+    assert sentence.evaluate_all(seen) == ["hidden"]
     for _ in range(300):
         if len(held) == 3:
             break
@@ -185,6 +187,7 @@ def test_while_the_models_load_no_other_functions_numbers_are_shown(visit: Open)
     live(page)
     assert settled(page)["weight"] == 1
     assert numbers.evaluate_all(seen) == ["visible"] * 7
+    assert sentence.evaluate_all(seen) == ["visible"]
     assert "–" not in numbers.all_text_contents()
 
 
@@ -508,7 +511,7 @@ def test_the_landing_page_begins_without_the_oracle_and_a_link_can_have_it(visit
     assert page.get_by_role("checkbox", name="Oracle").is_checked()
 
 
-def test_a_sentence_says_what_one_sees_and_does_not_outlive_it(visit: Open) -> None:
+def test_a_sentence_says_what_one_sees_in_the_still_and_live(visit: Open) -> None:
     page = visit(CHAPTER).page
     page.wait_for_selector("[data-stage]", timeout=PATIENCE)
     still, said = (
