@@ -132,15 +132,17 @@ def test_a_careless_host_serves_the_book_and_the_bar_counts_what_is_unpacked(
     seen = page.evaluate("window.seen")
     model = page.evaluate("document.querySelector('[data-stage]').icl.state.model")
     files = [
-        next((site_dir / "live").glob(pattern))
+        file
         for pattern in (
             "ort/*.wasm",
             f"shape-{parts(model).size}-1-*.onnx",
             f"{model.replace('+', '-')}.*.safetensors",
-            "bayes-line-*.onnx",
-            "linear-line-*.onnx",
+            "bayes-line-sine-*.onnx",
+            "linear-line-sine-*.onnx",
         )
+        for file in (site_dir / "live").glob(pattern)
     ]
+    assert len(files) == 5
     total = sum(file.stat().st_size for file in files)
     assert len(seen) > 10
     assert all(value <= most for value, most, _ in seen)
