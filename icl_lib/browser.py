@@ -14,20 +14,30 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from math import prod
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import onnx
 import torch
 from onnx import numpy_helper
 from safetensors.torch import save as dump_safetensors
 from torch import Tensor, nn
+from torch._decomp import core_aten_decompositions
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import (
+    DimDynamic,
+    ShapeEnv,
+    StatelessSymbolicContext,
+)
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from icl_lib import bayes, recipes
+from icl_lib import bayes, pretraining, recipes
 from icl_lib.model import Transformer, TransformerConfig, size_of
 from icl_lib.page import (
     BAND_BAYES,
@@ -42,6 +52,7 @@ from icl_lib.page import (
     linear_curve,
     page_models,
 )
+from icl_lib.samplers import training_seed
 from icl_lib.training import write_whole
 from icl_lib.weights import load, locate, read_card
 
@@ -50,6 +61,8 @@ WEIGHTS = "weights"
 """What the graph of a shape calls the file that holds a model's weights."""
 POSTERIORS = (*PREFIX_BAYES, *BAYES, SMOOTH)
 """What the page computes exactly, but for the priors of BAND_BAYES."""
+PRETRAINING = ("initial", "prompts", "step", "look")
+"""The graphs by which the page pretrains a model."""
 _ENGINE = Path(__file__).parent / "widgets" / "engine.js"
 
 
@@ -90,6 +103,19 @@ def _trace(
     """
     if dynamic is None:
         dynamic = _curve()
+    return _export(module, inputs, names, outputs, {name: dynamic.get(name) for name in names})
+
+
+def _export(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    names: list[str],
+    outputs: list[str],
+    dynamic: Any,
+    *,
+    optimize: bool = True,
+) -> onnx.ModelProto:
+    """A module as a graph, without what the exporter notes down about it."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -99,9 +125,10 @@ def _trace(
             dynamo=True,
             external_data=False,
             verbose=False,
+            optimize=optimize,
             input_names=names,
             output_names=outputs,
-            dynamic_shapes={name: dynamic.get(name) for name in names},
+            dynamic_shapes=dynamic,
         )
     assert program is not None
     proto = program.model_proto
@@ -195,6 +222,52 @@ def _external(name: str, shape: list[int], offset: int, dtype: torch.dtype) -> o
     return tensor
 
 
+def _trace_operations(
+    module: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    names: list[str],
+    outputs: list[str],
+    free: Mapping[str, Mapping[int, Any]] = MappingProxyType({}),
+) -> onnx.ModelProto:
+    """A function of tensors, gradients and all, as a graph of the operations that it does.
+
+    Args:
+        module: what to trace; its arguments and what it returns may be lists of tensors.
+        arguments: to trace with.
+        names: of the inputs, one for each tensor.
+        outputs: names of the outputs, likewise.
+        free: by input, the dimensions that are free.
+    """
+    flat, spec = tree_flatten(arguments)
+    module(*arguments)  # what is computed once and kept is not for the graph
+
+    def function(*tensors: Tensor) -> list[Any]:
+        found: list[Any] = tree_flatten(module(*tree_unflatten(list(tensors), spec)))[0]
+        return found
+
+    dynamic = [free.get(name) for name in names]
+    mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
+    shaped = [
+        mode.from_tensor(
+            tensor,
+            symbolic_context=StatelessSymbolicContext(
+                dynamic_sizes=[
+                    DimDynamic.DYNAMIC if axis in (dims or {}) else DimDynamic.STATIC
+                    for axis in range(tensor.ndim)
+                ]
+            ),
+        )
+        for tensor, dims in zip(flat, dynamic, strict=True)
+    ]
+    kind: Literal["real", "symbolic"] = "symbolic" if free else "real"
+    table = dict(core_aten_decompositions())
+    traced = make_fx(function, table, kind)(*(shaped if free else flat))
+    traced.graph.eliminate_dead_code()
+    traced.recompile()
+    # As they are: the exporter's own simplifier takes AdamW's epsilon for nothing.
+    return _export(traced, tuple(flat), names, outputs, tuple(dynamic), optimize=False)
+
+
 def _replace(field: Any, items: list[Any]) -> None:
     """Give a repeated field of a message other items."""
     copies = list(items)
@@ -226,13 +299,24 @@ def _prefixes(dtype: torch.dtype, dim: int, n: int) -> tuple[dict[str, Any], tup
 def shape_of(name: str) -> tuple[str, TransformerConfig, torch.dtype]:
     """What the graph of a shipped model's shape is called in the manifest, and what it depends on."""
     config, kind = load(name).config, read_card(name)["dtype"]
-    called = f"{size_of(config)}-{config.dim}-{config.max_examples}-{kind}"
-    return called, config, getattr(torch, kind)
+    return _called(config, kind), config, getattr(torch, kind)
+
+
+def _called(config: TransformerConfig, kind: str) -> str:
+    return f"{size_of(config)}-{config.dim}-{config.max_examples}-{kind}"
 
 
 def publish_shape(called: str, folder: Path, config: TransformerConfig, dtype: torch.dtype) -> Any:
     """Write the graph of a shape into `folder`; returns its entry in the manifest."""
-    return _publish(export_shape(config, dtype).SerializeToString(), folder, f"shape-{called}")
+    places = _places(_fresh(config), dtype)
+    return _publish(export_shape(config, dtype).SerializeToString(), folder, f"shape-{called}") | {
+        "dim": config.dim,
+        "dtype": str(dtype).removeprefix("torch."),
+        "parameters": {
+            name: {"shape": list(value.shape), "begin": places[name][0]}
+            for name, value in _fresh(config).state_dict().items()
+        },
+    }
 
 
 def publish_model(name: str, folder: Path) -> dict[str, Any]:
@@ -281,6 +365,54 @@ def publish_linear(name: str, folder: Path) -> dict[str, Any]:
     return _publish(proto.SerializeToString(), folder, f"linear-{name}")
 
 
+def publish_pretraining(part: str, folder: Path) -> dict[str, Any]:
+    """Write a graph of `PRETRAINING` into `folder`; returns its entry in the manifest.
+
+    Numbers are called as the arguments of the module in `icl_lib.pretraining`, with a place where one is a list; what
+    a step makes of `params.0` is `next.params.0`.
+    """
+    config, seed = pretraining.CONFIG, torch.tensor(training_seed(0))
+    step, total = torch.tensor(5), torch.tensor(pretraining.STEPS[0])
+    weights = torch.full((len(pretraining.CLASSES),), 0.25, dtype=torch.float64)
+    params = pretraining.InitialWeights(config)(seed)
+    train = pretraining.TrainingStep(config)
+    state = train.at_rest(params)
+    learnt = [f"params.{k}" for k in range(len(params))]
+    kept = [*learnt, *(f"muon.{k}" for k in range(len(state[0]))), "adamw.mean", "adamw.square"]
+    more: dict[str, Any] = {}
+    if part == "initial":
+        initial = pretraining.InitialWeights(config)
+
+        def begin(seed: Tensor) -> tuple[Any, ...]:
+            params = initial(seed)
+            return (params, *train.at_rest(params))
+
+        proto = _trace_operations(begin, (seed,), ["seed"], kept)
+        more["phases"] = [list(phase) for phase in pretraining.PHASES]
+    elif part == "prompts":
+        prompts = max(phase.prompts for phase in pretraining.PHASES)
+        points = max(phase.points for phase in pretraining.PHASES)
+        given = (seed, step, weights)
+        module: nn.Module = pretraining.PromptsOfStep(prompts, points)
+        names, outputs = ["seed", "step", "weights"], ["xs", "ys", "class"]
+        proto = _trace_operations(module, given, names, outputs)
+    elif part == "step":
+        xs, ys, _ = pretraining.PromptsOfStep(13, 9)(seed, step, weights)
+        batch = torch.export.Dim("batch", min=2, max=4096)
+        length = torch.export.Dim("points", min=2, max=config.max_examples)
+        free = {name: {0: batch, 1: length} for name in ("xs", "ys")}
+        names = [*kept, "xs", "ys", "step", "total"]
+        outputs = ["loss", *(f"next.{name}" for name in kept)]
+        proto = _trace_operations(
+            train, (params, *state, xs, ys, step, total), names, outputs, free
+        )
+    else:
+        module = pretraining.Look(config)
+        outputs = ["errors", "curves", "floor", "bayes"]
+        proto = _trace_operations(module, (params, weights), [*learnt, "weights"], outputs)
+    return _publish(proto.SerializeToString(), folder, f"pretraining-{part}") | more
+
+
 def _doubt() -> dict[str, Tensor]:
     """The inputs by which a graph takes a doubt, to trace with."""
     generator = torch.Generator().manual_seed(1)
@@ -318,6 +450,8 @@ def export_site(
         )
     names = page_models()
     shapes = {called: kind for called, *kind in map(shape_of, names)}
+    # What the reader pretrains on the page is not halved.
+    shapes[_called(pretraining.CONFIG, "float32")] = [pretraining.CONFIG, torch.float32]
     calls: dict[str, dict[str, tuple[Any, ...]]] = {
         "shapes": {
             called: (publish_shape, called, folder, *kind) for called, kind in shapes.items()
@@ -326,6 +460,7 @@ def export_site(
         "bayes": {name: (publish_bayes, name, folder) for name in POSTERIORS},
         "bands": {name: (publish_bands, name, folder) for name in BAND_BAYES},
         "linear": {name: (publish_linear, name, folder) for name in LINEAR},
+        "pretraining": {part: (publish_pretraining, part, folder) for part in PRETRAINING},
     }
     entries = _side_by_side([call for group in calls.values() for call in group.values()], jobs)
     manifest: dict[str, dict[str, Any]] = {group: {} for group in calls}

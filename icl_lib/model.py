@@ -37,7 +37,8 @@ def size_of(config: TransformerConfig) -> str:
 
 
 INITIALISATIONS = ("paired", "torch", "gpt2")
-_KIND, _PAIR = 0.3, 0.1  # standard deviations of what positions share under "paired"
+KIND, PAIR = 0.3, 0.1
+"""Standard deviations of what positions share under the initialisation "paired"."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +188,8 @@ class Transformer(nn.Module):
         elif initialisation == "paired":
             with torch.no_grad():
                 self.read_in.weight.mul_(2)
-                kind = _KIND * torch.randn(2, config.width)
-                pair = _PAIR * torch.randn(config.max_examples, 1, config.width)
+                kind = KIND * torch.randn(2, config.width)
+                pair = PAIR * torch.randn(config.max_examples, 1, config.width)
                 self.positions.weight.copy_((kind + pair).flatten(0, 1))
         else:
             nn.init.normal_(self.positions.weight, std=0.02)
@@ -290,6 +291,15 @@ class Transformer(nn.Module):
             ValueError: shapes or types that disagree, too many examples, NaN or infinity.
         """
         self._check(xs, ys, queries)
+        return self.curve(xs, ys, queries)
+
+    def curve(
+        self,
+        xs: Float[Tensor, "batch examples dim"],
+        ys: Float[Tensor, "batch examples"],
+        queries: Float[Tensor, "batch queries dim"],
+    ) -> Float[Tensor, "batch queries"]:
+        """As `predict_curve`, for callers whose prompts are sound: they are not checked."""
         context = 2 * xs.shape[1]
         tokens = torch.cat((self._tokens(xs, ys), queries), dim=1)
         index = torch.arange(tokens.shape[1], device=tokens.device)

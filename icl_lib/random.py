@@ -36,7 +36,8 @@ def _multiply(constant: int, word: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def philox(
-    counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]
+    counter: tuple[Tensor, Tensor, Tensor, Tensor],
+    key: tuple[int | Int[Tensor, ""], int | Int[Tensor, ""]],
 ) -> Int[Tensor, ...]:
     """Philox4x32-10.
 
@@ -65,16 +66,16 @@ class Draws:
     independent would be equal: that is refused.
 
     Args:
-        seed: the key, in [0, 2**64).
-        step: the training step or batch number, in [0, 2**32).
+        seed: the key, in [0, 2**64); in a graph, where it is an input, a tensor.
+        step: the training step or batch number, in [0, 2**32); likewise.
         batch_size: number of prompts.
         device: where the numbers are made.
         stream: address of the node; `child` makes new ones.
         spent: the addresses of this tree whose numbers have been given.
     """
 
-    seed: int
-    step: int
+    seed: int | Int[Tensor, ""]
+    step: int | Int[Tensor, ""]
     batch_size: int
     device: torch.device | str = "cpu"
     stream: int = 0
@@ -99,7 +100,7 @@ class Draws:
         blocks = torch.arange(-(-count // 4), device=self.device)[None, :]
         prompts = torch.arange(self.batch_size, device=self.device)[:, None]
         stream = torch.full_like(prompts, self.stream)
-        step = torch.full_like(prompts, self.step)
+        step = torch.zeros_like(prompts) + self.step
         words = philox((blocks, prompts, stream, step), (self.seed & _WORD, self.seed >> 32))
         return words.flatten(1)[:, :count]
 

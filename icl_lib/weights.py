@@ -30,7 +30,7 @@ from icl_lib.samplers import FunctionClass, undescribe
 from icl_lib.training import CHECKPOINT, Parent, Run, write_whole
 
 FOLDER = Path(__file__).with_name("weights")
-_FORMAT = "beyond-the-mixture/1"
+FORMAT = "beyond-the-mixture/1"
 _CARD_KEYS = ("name", "recipe", "seed", "steps", "parameters", "sha256")
 
 
@@ -83,11 +83,11 @@ def save(
         key: value.detach().cpu().to(dtype).contiguous()
         for key, value in run.model.state_dict().items()
     }
-    metadata = {"format": _FORMAT, "model": json.dumps(asdict(run.setting.model))}
+    metadata = {"format": FORMAT, "model": json.dumps(asdict(run.setting.model))}
     write_whole(path, lambda part: save_file(tensors, part, metadata=metadata))
     last = run.losses[-200:]
     card = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "name": name,
         "recipe": run.setting.as_dict(),
         "seed": run.setting.seed,
@@ -169,10 +169,8 @@ def read_card(model: str | os.PathLike[str]) -> dict[str, Any]:
         card = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise WeightsError(f"{path.name} is damaged: not JSON ({error})") from error
-    if not isinstance(card, dict) or card.get("format") != _FORMAT:
-        raise WeightsError(
-            f"{path.name} is not a card of this library: it lacks format {_FORMAT!r}"
-        )
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise WeightsError(f"{path.name} is not a card of this library: it lacks format {FORMAT!r}")
     missing = [key for key in _CARD_KEYS if key not in card]
     if missing:
         raise WeightsError(f"{path.name} is damaged: it lacks {', '.join(missing)}")

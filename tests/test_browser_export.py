@@ -22,6 +22,7 @@ from icl_lib import (
     bayes,
     browser,
     page,
+    pretraining,
     recipes,
     sample_prompts,
     weights,
@@ -124,8 +125,9 @@ def test_a_model_is_on_the_site_once_in_the_file_that_the_library_loads(site_gra
         shipped = (weights.FOLDER / f"{name}.safetensors").read_bytes()
         assert site_graph("models", name).read_bytes() == shipped
     entries = json.loads((LIVE / browser.MANIFEST).read_text())
-    assert {entry["shape"] for entry in entries["models"].values()} == set(entries["shapes"])
-    for group in ("shapes", "bayes", "bands", "linear"):
+    shown = {entry["shape"] for entry in entries["models"].values()}
+    assert shown | {"tiny-1-41-float32"} == set(entries["shapes"])  # that of what the reader trains
+    for group in ("shapes", "bayes", "bands", "linear", "pretraining"):
         for name in entries[group]:
             assert site_graph(group, name).stat().st_size < 400_000, name
 
@@ -155,7 +157,8 @@ def test_any_weights_of_a_shape_fit_its_graph(tmp_path, dtype, dim):
 def test_every_graph_is_listed_and_named_by_its_hash(site_graph):
     manifest = json.loads((LIVE / browser.MANIFEST).read_text())
     assert set(manifest["models"]) == set(PAGE)
-    assert set(manifest) == {"shapes", "models", "bayes", "bands", "linear"}
+    assert set(manifest) == {"shapes", "models", "bayes", "bands", "linear", "pretraining"}
+    assert set(manifest["pretraining"]) == set(browser.PRETRAINING)
     assert set(manifest["bayes"]) == {page.SMOOTH, *page.BAYES, *page.PREFIX_BAYES}
     assert set(manifest["bands"]) == set(page.BAND_BAYES)
     assert set(manifest["linear"]) == set(page.LINEAR)
@@ -214,3 +217,63 @@ def test_a_class_of_ones_own_has_a_best_linear_predictor_for_the_page():
 def test_an_unknown_prior_of_bands_is_refused():
     with pytest.raises(ValueError, match=r"right with its bands, got 'nosuch'"):
         page.bayes_bands("nosuch")
+
+
+@pytest.fixture
+def pretraining_graphs(site_graph):
+    """Runs a graph of pretraining by name; its numbers come by name too."""
+
+    def run(part, **given):
+        session = onnxruntime.InferenceSession(site_graph("pretraining", part))
+        outputs = [output.name for output in session.get_outputs()]
+        return dict(zip(outputs, session.run(None, given), strict=True))
+
+    return run
+
+
+def test_the_graphs_of_pretraining_take_torch_s_steps(pretraining_graphs):
+    seed, total, weights = 3, 500, [0.4, 0.3, 0.2, 0.1]
+    run = pretraining.Pretraining(seed, total)
+    given = {"seed": np.array(seed + 2**32), "weights": np.array(weights)}
+    state = pretraining_graphs("initial", seed=given["seed"])
+    for step in range(3):
+        # The lengths of all phases: one graph serves every one.
+        phase = pretraining.PHASES[step]
+        drawn = pretraining_graphs("prompts", step=np.array(step), **given)
+        part = np.s_[: phase.prompts, : phase.points]
+        xs, ys = drawn["xs"][part], drawn["ys"][part]
+        moved = pretraining_graphs(
+            "step", xs=xs, ys=ys, step=np.array(step), total=np.array(total), **state
+        )
+        arguments = (torch.from_numpy(xs), torch.from_numpy(ys), torch.tensor(step))
+        train = pretraining.TrainingStep(pretraining.CONFIG)
+        loss, run.params, *run._state = train(
+            run.params, *run._state, *arguments, torch.tensor(total)
+        )
+        assert moved["loss"] == pytest.approx(loss.item(), abs=1e-5)
+        state = {name: moved[f"next.{name}"] for name in state}
+    for k, value in enumerate(run.params):
+        np.testing.assert_allclose(state[f"params.{k}"], value, atol=1e-5)
+    learnt = {name: value for name, value in state.items() if name.startswith("params")}
+    seen = pretraining_graphs("look", weights=given["weights"], **learnt)
+    look = pretraining.Look(pretraining.CONFIG)
+    for found, wanted in zip(
+        seen.values(), look(run.params, torch.tensor(weights, dtype=torch.float64)), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_the_manifest_says_what_a_file_of_each_shape_holds():
+    shapes = json.loads((LIVE / browser.MANIFEST).read_text())["shapes"]
+    assert "tiny-1-41-float32" in shapes  # what is pretrained on the page
+    for name in PAGE:
+        called, config, dtype = browser.shape_of(name)
+        data = weights.locate(name).read_bytes()
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        entry = shapes[called]
+        assert entry["dim"] == config.dim and f"torch.{entry['dtype']}" == str(dtype)
+        del header["__metadata__"]
+        told = {name: (held["shape"], held["begin"]) for name, held in entry["parameters"].items()}
+        assert told == {
+            name: (held["shape"], held["data_offsets"][0]) for name, held in header.items()
+        }

@@ -320,7 +320,7 @@ def export_only(monkeypatch):
 
     The site has been built with all predictors, each of which takes long, and its graphs are tested.
     """
-    for group in ("POSTERIORS", "BAND_BAYES", "LINEAR"):
+    for group in ("POSTERIORS", "BAND_BAYES", "LINEAR", "PRETRAINING"):
         monkeypatch.setattr(browser, group, ())
     return lambda *names: monkeypatch.setattr(browser, "page_models", lambda: names)
 
@@ -332,7 +332,8 @@ def test_export_writes_graphs_named_by_their_hash(tmp_path, export_only):
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert list(manifest["models"]) == two
     assert all(re.fullmatch("[a-z0-9.-]+", path.name) for path in tmp_path.iterdir())
-    assert list(manifest["shapes"]) == ["tiny-1-41-float16", "tiny-20-41-float16"]
+    shapes = ["tiny-1-41-float16", "tiny-20-41-float16", "tiny-1-41-float32"]
+    assert list(manifest["shapes"]) == shapes
     for entry in (*manifest["shapes"].values(), *manifest["models"].values()):
         data = (tmp_path / entry["file"]).read_bytes()
         assert (

@@ -20,12 +20,14 @@ from icl_lib import (
     sample_prompts,
     weights,
 )
+from icl_lib.pretraining import CONFIG, Pretraining, shown_prompts
 from icl_lib.recipes import SHARES
 from icl_lib.training import Setting, fit
 from icl_lib.widgets import (
     ConvexExplorer,
     FrequencyExplorer,
     MixtureDraws,
+    PretrainExplorer,
     SelectionExplorer,
     frequency,
     selection,
@@ -342,7 +344,7 @@ def test_a_sentence_says_what_one_sees(weight, probability, bayes, words):
 
 
 @pytest.mark.parametrize(
-    "widget", [ConvexExplorer, FrequencyExplorer, MixtureDraws, SelectionExplorer]
+    "widget", [ConvexExplorer, FrequencyExplorer, MixtureDraws, PretrainExplorer, SelectionExplorer]
 )
 def test_a_front_end_is_one_module_that_needs_nothing_from_elsewhere(widget):
     assert widget._esm.count("export default") == 1
@@ -664,3 +666,86 @@ class TestFrequencyExplorer:
                     FrequencyExplorer._esm,
                 )
         assert f"const INTERVALS = {frequency.INTERVALS};" in FrequencyExplorer._esm
+
+
+ASKED = {
+    "kind": "pretrain",
+    "id": "1",
+    "run": "a",
+    "seed": 3,
+    "total": 500,
+    "until": 2,
+    "weights": [0.5, 0.5, 0.0, 0.0],
+    "milliseconds": 1e9,
+    "whole": False,
+}
+
+
+class TestPretraining:
+    """The widget that pretrains a model, as a running kernel answers it."""
+
+    def answer(self, widget, **asked):
+        ((content, buffers),) = replies(widget, ASKED | asked)
+        assert content["kind"] == "pretrain", content
+        return [np.frombuffer(buffer) for buffer in buffers]
+
+    def test_the_kernel_takes_the_steps_of_a_run(self):
+        widget = PretrainExplorer()
+        step, errors, curves, floor, bayes, whole = self.answer(widget, whole=True)
+        run = Pretraining(seed=3, total=500)
+        run.advance(ASKED["weights"])
+        run.advance(ASKED["weights"])
+        assert step == [2]
+        np.testing.assert_allclose(whole, torch.cat([p.flatten() for p in run.params]).double())
+        files = widget.files["parameters"]
+        for name, value in widget.model().state_dict().items():
+            begin = files[name]["begin"]
+            told = whole[begin : begin + value.numel()].reshape(files[name]["shape"])
+            np.testing.assert_array_equal(told, value.numpy(), err_msg=name)
+        assert [len(part) for part in (errors, curves, floor, bayes)] == [84, 582, 84, 582]
+
+    def test_it_goes_on_where_it_is_and_another_run_begins_anew(self):
+        widget = PretrainExplorer()
+        assert self.answer(widget)[0] == [2]
+        assert self.answer(widget, milliseconds=0)[0] == [2]
+        assert self.answer(widget, until=3)[0] == [3]
+        step, *_, whole = self.answer(widget, run="b", milliseconds=0)
+        assert step == [0] and not whole.size
+
+    def test_a_run_that_is_none_is_refused_in_words(self):
+        ((content, _),) = replies(PretrainExplorer(), ASKED | {"weights": [1.0]})
+        assert content["kind"] == "failed" and "one weight per class" in content["message"]
+
+    @pytest.mark.parametrize(
+        ("traits", "message"),
+        [
+            ({"weights": [1.0]}, "4 numbers"),
+            ({"weights": [0.0] * 4}, "not all zero"),
+            ({"weights": [1.0, -0.1, 0.0, 0.0]}, "none negative"),
+            ({"total": 7}, "one of 500, 1000, 3000"),
+            ({"seed": -1}, "seed"),
+        ],
+    )
+    def test_a_first_view_that_there_is_not_is_refused(self, traits, message):
+        with pytest.raises(ValueError, match=message):
+            PretrainExplorer(**traits)
+
+    def test_the_model_is_taken_by_the_explorer_of_combinations(self):
+        widget = PretrainExplorer()
+        with pytest.raises(ValueError, match="press Pretrain"):
+            widget.model()
+        self.answer(widget)
+        assert ConvexExplorer(model=widget.model()).model.startswith("yours")
+
+    def test_the_still_figure_shows_the_first_view_without_any_script(self):
+        widget = PretrainExplorer(weights=[0.5, 0.0, 0.5, 0.0])
+        html = widget.still().data
+        assert html.count('class="icl-card"') == 6 and "<script" not in html
+        assert html.count("is-floor is-class-1 is-absent") == 1
+        assert html.count("is-floor is-class-2 is-absent") == 0
+        assert len(widget.first["errors"]) == 84
+        assert len(widget.shown) == 6
+        assert widget.shown[0]["xs"] == pytest.approx(
+            shown_prompts()[0][0, :, 0].tolist(), abs=1e-3
+        )
+        assert widget.files["shape"] == f"tiny-1-{CONFIG.max_examples}-float32"

@@ -7,6 +7,13 @@ In a running notebook the kernel computes, here; on the built page the browser d
 from icl_lib.widgets.combinations import ConvexExplorer
 from icl_lib.widgets.frequency import FrequencyExplorer
 from icl_lib.widgets.mixture import MixtureDraws
+from icl_lib.widgets.pretrain import PretrainExplorer
 from icl_lib.widgets.selection import SelectionExplorer
 
-__all__ = ["ConvexExplorer", "FrequencyExplorer", "MixtureDraws", "SelectionExplorer"]
+__all__ = [
+    "ConvexExplorer",
+    "FrequencyExplorer",
+    "MixtureDraws",
+    "PretrainExplorer",
+    "SelectionExplorer",
+]

@@ -7,10 +7,12 @@
    Requests  {kind: 'curve', id, model, bayes, weight, doubt, xs, ys, queries}
              {kind: 'band', id, model, bayes, right, doubt, xs, ys, queries}
              {kind: 'prefixes', id, model, bayes, weight, prompts, xs, ys}
+             {kind: 'pretrain', id, run, seed, total, until, weights, milliseconds, whole}    steps of a run, for about so long
    Answers   {kind: 'progress', what, loaded, total}     bytes of one file, as they are once unpacked
              {kind: 'curve', id, transformer, mixture, oracle, probability, milliseconds}
              {kind: 'band', id, transformer, mixture, right, probability, milliseconds}
              {kind: 'prefixes', id, transformer, dense, sparse, mixture, probability, milliseconds}
+             {kind: 'pretrain', id, step, errors, curves, floor, bayes, params, milliseconds}    after those steps; params if `whole`
              {kind: 'failed', id, message, script}       in words for the reader; `script` is the address of one that would
                                                          not load, of which the page finds out why
 
@@ -144,22 +146,41 @@ function inTurn(make) {
   return made;
 }
 
+/** The reader's own model, which own.js has kept in this browser: {bytes, shape, name}. A page that has seen several tells
+    them apart by what follows a colon. */
+const OWN = 'yours';
+async function kept() {
+  const asked = (request) =>
+    new Promise((resolve, reject) => {
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+  const request = indexedDB.open('beyond-the-mixture', 1);
+  request.onupgradeneeded = () => request.result.createObjectStore('models');
+  const database = await asked(request);
+  const found = await asked(database.transaction('models').objectStore('models').get(OWN));
+  database.close();
+  if (!found) throw new Told('No model of yours is kept in this browser: pretrain one, or open a file with one.');
+  return found;
+}
+
 /** A posterior is a graph. A model is the graph of its shape, and its weights, in the file that the library loads too. */
 const graph = (group, name) =>
   once(`${group}/${name}`, async () => {
-    const what = { models: `model ${name}`, linear: `best linear predictor (${name})` }[group] ?? `Bayes predictor (${name})`;
+    const what = { models: `model ${name}`, linear: `best linear predictor (${name})`, pretraining: `graph of pretraining (${name})` }[group] ?? `Bayes predictor (${name})`;
     const parts = async () => {
       if (group !== 'models') return [await fetchEntry(group, name, what), []];
-      const { shape } = await entryOf(group, name);
+      const own = name.split(':')[0] === OWN ? await kept() : null;
+      const { shape } = own ?? (await entryOf(group, name));
       const [bytes, weights] = await Promise.all([
         once(`shape ${shape}`, () => fetchEntry('shapes', shape, `graph of ${name}`)),
-        fetchEntry(group, name, what),
+        own ? own.bytes : fetchEntry(group, name, what),
       ]);
       return [bytes, [{ path: WEIGHTS, data: withoutHeader(weights) }]];
     };
     try {
       const [ort, [bytes, externalData]] = await Promise.all([runtime(), parts()]);
-      return await inTurn(() => ort.InferenceSession.create(bytes, { executionProviders: ['wasm'], externalData }));
+      return await inTurn(() => ort.InferenceSession.create(bytes, { executionProviders: ['wasm'], externalData, logSeverityLevel: 3 }));
     } catch (error) {
       throw failure(what, error);
     }
@@ -241,7 +262,46 @@ async function prefixes({ id, model, bayes, weight, prompts, xs, ys }) {
   return { kind: 'prefixes', id, ...plain({ transformer: mean, ...exact }), milliseconds: performance.now() - start };
 }
 
-const ANSWERS = { curve, band, prefixes };
+/* The run that is under way: what it is, how many steps it has taken, and its numbers by the names that the graphs give them. */
+let run = null;
+
+const PARTS = ['initial', 'prompts', 'step', 'look'].map((part) => ['pretraining', part]);
+const integer = (ort, number) => new ort.Tensor('int64', BigInt64Array.of(BigInt(number)), []);
+/** Seeds of training begin where those of evaluation end: training_seed in samplers.py. */
+const trainingSeed = (ort, seed) => integer(ort, seed + 2 ** 32);
+
+/** The first `prompts` prompts of a batch, each with its first `points` points. */
+function cut(ort, tensor, prompts, points) {
+  const [, whole] = tensor.dims;
+  const data = new Float32Array(prompts * points);
+  for (let b = 0; b < prompts; b++) data.set(tensor.data.subarray(b * whole, b * whole + points), b * points);
+  return new ort.Tensor('float32', data, [prompts, points, ...tensor.dims.slice(2)]);
+}
+
+/** Pretraining: the steps of pretraining.py, for a while; then how the model does. A run that is not the last one begins anew. */
+async function pretrain({ id, milliseconds, whole, ...asked }) {
+  const [ort, initial, prompts, step, look] = await open(...PARTS);
+  const { phases } = await entryOf('pretraining', 'initial');
+  const start = performance.now();
+  const seed = trainingSeed(ort, asked.seed);
+  if (run?.name !== asked.run) run = { name: asked.run, step: 0, state: await initial.run({ seed }) };
+  const weights = new ort.Tensor('float64', Float64Array.from(asked.weights), [asked.weights.length]);
+  const total = integer(ort, asked.total);
+  while (run.step < asked.until && performance.now() - start < milliseconds) {
+    const at = integer(ort, run.step);
+    const [, points, count] = phases.find(([until]) => run.step < until * asked.total) ?? phases.at(-1);
+    const drawn = await prompts.run({ seed, step: at, weights });
+    const moved = await step.run({ ...run.state, xs: cut(ort, drawn.xs, count, points), ys: cut(ort, drawn.ys, count, points), step: at, total });
+    for (const name in run.state) run.state[name] = moved[`next.${name}`];
+    run.step += 1;
+  }
+  const learnt = Object.fromEntries(Object.entries(run.state).filter(([name]) => name.startsWith('params')));
+  const seen = plain(await look.run({ ...learnt, weights }));
+  const params = Float64Array.from(whole ? Object.keys(learnt).sort().flatMap((name) => Array.from(learnt[name].data)) : []);
+  return { kind: 'pretrain', id, step: Float64Array.of(run.step), ...seen, params, milliseconds: performance.now() - start };
+}
+
+const ANSWERS = { curve, band, prefixes, pretrain };
 let queue = Promise.resolve(); // sessions are not re-entrant: one request after the other
 onmessage = ({ data }) => {
   queue = queue.then(async () => {

@@ -6,7 +6,6 @@ const MOST = 40; // examples; the model has one more pair of positions, for the 
 const BOX = { viewBox: '0 0 600 400', preserveAspectRatio: 'none', width: '100%', height: '100%', 'aria-hidden': 'true' };
 
 const it = (text) => h('i', {}, text);
-const button = (text, onclick, more = {}) => h('button', { type: 'button', onclick, ...more }, text);
 
 /** Evenly spaced from -reach to reach. */
 const grid = (reach, intervals) => Float64Array.from({ length: intervals + 1 }, (_, i) => (i * 2 * reach) / intervals - reach);

@@ -18,6 +18,8 @@ function build(element, attributes, children) {
 const h = (tag, attributes = {}, ...children) => build(document.createElement(tag), attributes, children);
 const s = (tag, attributes = {}, ...children) => build(document.createElementNS(SVG, tag), attributes, children);
 
+const button = (text, onclick, more = {}) => h('button', { type: 'button', onclick, ...more }, text);
+
 let ids = 0;
 const fresh = (name) => `icl-${name}-${Date.now().toString(36)}-${++ids}`;
 
@@ -537,8 +539,9 @@ function livingEngine({ el, model, protocol, wanted, answer, failed, opened, roo
   };
 }
 
-function downloadTable(name, lines) {
-  const url = URL.createObjectURL(new Blob([lines.map((line) => line.join(',')).join('\n') + '\n'], { type: 'text/csv' }));
+function downloadFile(name, content, type) {
+  const url = URL.createObjectURL(new Blob([content], { type }));
   h('a', { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
+const downloadTable = (name, lines) => downloadFile(name, lines.map((line) => line.join(',')).join('\n') + '\n', 'text/csv');

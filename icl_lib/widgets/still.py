@@ -21,6 +21,9 @@ REACH = 3.0
 SELECTION_FLOOR, SELECTION_CEILING = 1e-4, 5.0
 """The error axis of the selection explorer, as in selection/widget.js."""
 
+PRETRAIN_CEILING = 1.4
+"""The error axis of the pretraining widget, as in pretrain/widget.js."""
+
 _BOX = 'viewBox="0 0 600 400" preserveAspectRatio="none" width="100%" height="100%"'
 _THUMB_TOP = 3.0
 
@@ -118,6 +121,80 @@ def mixture_still(
         f'<figure class="icl-still icl-widget icl-mixture"><style>{css}</style><div class="icl-body">'
         f'<div class="icl-stage"><div class="icl-cards" role="img" aria-label="{escape(said)}">{cards}</div></div>'
         "</div></figure>"
+    )
+
+
+def pretrain_still(
+    *,
+    css: str,
+    classes: Sequence[str],
+    shares: np.ndarray,
+    errors: np.ndarray,
+    floor: np.ndarray,
+    total: int,
+    examples: int,
+    queries: np.ndarray,
+    shown: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]],
+) -> HTML:
+    """The pretraining widget before the first step.
+
+    Args:
+        css: the widget's style sheet.
+        classes: names of the classes.
+        shares: of each in the mixture.
+        errors: of the untrained model, by class and number of examples.
+        floor: of exact Bayes, likewise.
+        total: steps of a run.
+        examples: the most that are measured.
+        queries: where curves are told.
+        shown: the held prompts: title, xs, ys, and at the queries the function, exact Bayes and the model.
+    """
+
+    def down(error: float) -> float:
+        return 1 - min(error / PRETRAIN_CEILING, 1.0)
+
+    def note(title: str) -> str:
+        if title not in classes:
+            return "never in the mixture"
+        return "" if shares[classes.index(title)] else "not in the mixture"
+
+    drawn, dots = "", ""
+    for k, share in enumerate(shares):
+        kind = f"is-class-{k}{'' if share else ' is-absent'}"
+        best, mine = (float(values[k].mean()) for values in (floor, errors))
+        drawn += f'<path class="icl-line is-floor {kind}" d="M0 {400 * down(best):.1f}H600"/>'
+        dots += f'<circle class="icl-now {kind}" r="4" cx="0" cy="{100 * down(mine):.2f}%"/>'
+    grid = "".join(
+        f'<line x1="0" x2="100%" y1="{100 * down(at):.2f}%" y2="{100 * down(at):.2f}%"/>'
+        for at in (0, 0.5, 1)
+    )
+    values = "".join(
+        f'<text x="6" y="{100 * down(at):.2f}%" dy="-4">{text}</text>'
+        for at, text in ((0.5, "0.5"), (1, "1: always 0"))
+    )
+    numbers = ", ".join(
+        f"{name} {pretty(float(floor[k].mean()))}" for k, name in enumerate(classes)
+    )
+    alt = f"The errors of a transformer before its first step, and of exact Bayes: {numbers}."
+    cards = "".join(
+        f'<figure class="icl-card"><svg class="icl-thumb" aria-hidden="true"><svg {_BOX}>'
+        f'<path class="icl-line icl-truth" d="{_path(queries, truth, _THUMB_TOP)}"/>'
+        f'<path class="icl-line icl-mixture" d="{_path(queries, bayes, _THUMB_TOP)}"/>'
+        f'<path class="icl-line icl-transformer" d="{_path(queries, model, _THUMB_TOP)}"/></svg>'
+        f"{_dots(xs, ys, _THUMB_TOP, 2)}</svg>"
+        f"<figcaption>{escape(title)} <small>{note(title)}</small></figcaption></figure>"
+        for title, xs, ys, truth, bayes, model in shown
+    )
+    ends = "".join(f"<span>{at}</span>" for at in ("0", f"{total // 2:,}", f"{total:,} steps"))
+    return HTML(
+        f'<figure class="icl-still icl-widget icl-pretrain"><style>{css}</style><div class="icl-body">'
+        f'<div class="icl-left"><p class="icl-caption">Error on prompts it never trains on, averaged over 0 to '
+        f"{examples} examples; dashed: exact Bayes</p>"
+        f'<svg class="icl-plot" role="img" aria-label="{escape(alt)}"><g class="icl-grid">{grid}</g>'
+        f'<svg {_BOX}>{drawn}</svg><g class="icl-values">{values}</g>{dots}</svg>'
+        f'<div class="icl-ends" aria-hidden="true">{ends}</div></div>'
+        f'<div class="icl-right"></div><div class="icl-cards">{cards}</div></div>'
+        "<noscript><p>To pretrain needs scripts; without them the figure stays as it is.</p></noscript></figure>"
     )
 
 

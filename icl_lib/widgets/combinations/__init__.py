@@ -133,7 +133,7 @@ class ConvexExplorer(Explorer):
         TypeError: an argument that it does not have.
     """
 
-    _esm = source("shared.js", "plot.js", "combinations/widget.js")
+    _esm = source("shared.js", "own.js", "plot.js", "combinations/widget.js")
     _css = source("shared.css", "plot.css", "combinations/widget.css")
 
     weight = traitlets.Float(0.5).tag(sync=True)

@@ -53,6 +53,7 @@ function reading({ weight, probability, errors }) {
 const CURVE = { kind: 'curve', settings: ['model', 'bayes', 'weight', 'doubt'], asks: ['xs', 'ys', 'queries'], answers: [...COMPUTED, 'probability'] };
 
 function modelLabel(name) {
+  if (name === OWN) return 'yours, kept in this browser';
   if (name.startsWith('yours: ')) return name; // a running kernel's
   const [, classes, , ...shape] = /^(.+?)(-[\d.]+)?-([a-z]+)(?:-([a-z]+))?$/.exec(name) ?? [, name, ,];
   const only = classes.includes('+') ? '' : ' only';
@@ -91,7 +92,7 @@ function render({ model, el }) {
   for (const [name, { key, low, high, step }] of Object.entries(SLIDERS)) take(key, name, readNumber(given[key], low, high, step));
   take('seed', 'seed', readNumber(given.seed, 0, 2 ** 32 - 1, 1));
   take('doubt', 'doubt', readDoubt(given.doubt));
-  take('model', 'model', model.get('models').includes(given.model) ? given.model : undefined);
+  take('model', 'model', [...model.get('models'), ...(onBuiltPage() ? [OWN] : [])].find((name) => name === given.model));
   take('pts', 'examples', given.pts && readExamples(given.pts));
   take('hide', 'hidden', new Set((given.hide ?? '').split('_').filter((name) => name in LINES))); // of "none" none
 
@@ -144,7 +145,8 @@ function render({ model, el }) {
   const wanted = () => {
     const list = view.prompt();
     return {
-      model: state.model,
+      model: own.named(state.model),
+      choice: state.model,
       bayes: model.get('bayes'),
       weight: state.weight,
       doubt: state.doubt,
@@ -175,7 +177,7 @@ function render({ model, el }) {
     root: () => root,
     answer(numbers, request) {
       const errors = Object.fromEntries(COMPUTED.map((name) => [name, meanSquare(QUERIES, numbers[name], request.truth)]));
-      reply = { ...request, ...numbers, errors };
+      reply = { ...request, ...numbers, errors, model: request.choice };
       view.show(QUERIES, Object.fromEntries(COMPUTED.map((name) => [name, reply[name]])));
       drawNumbers(reply);
       engine.took(`in ${Math.max(1, Math.round(numbers.milliseconds))} ms`);
@@ -187,7 +189,7 @@ function render({ model, el }) {
       if (!reply || reply.round === round) return '';
       return `The faint lines are those of a = ${reply.weight.toFixed(2)} with ${reply.xs.length} examples.`;
     },
-    opened: (models) => markMissing(chooser, models),
+    opened: (models) => markMissing(chooser, [...models, OWN]),
   });
   const { say } = engine;
 
@@ -290,12 +292,13 @@ function render({ model, el }) {
 
   // ---- putting it together ----
 
+  const modelChoice = h('div', { class: 'icl-choice' }, h('label', { for: chooserId }, 'Transformer pretrained on'), chooser);
   const more = [
     h(
       'div',
       { class: 'icl-controls' },
       ...['slope', 'frequency', 'amplitude', 'phase', 'n_examples'].map((name) => controls[name].root),
-      h('div', { class: 'icl-choice' }, h('label', { for: chooserId }, 'Transformer pretrained on'), chooser),
+      modelChoice,
     ),
     h('div', { class: 'icl-actions' }, ...view.buttons, inputsButton),
   ];
@@ -317,6 +320,18 @@ function render({ model, el }) {
   );
   el.append(root);
   const stopLooking = replaceStill(el);
+  const own = ownModels({
+    chooser,
+    root,
+    say,
+    chosen() {
+      state.model = OWN;
+      showState();
+      changed();
+    },
+  });
+  modelChoice.append(own.controls);
+  if (state.model === OWN) own.offer('');
 
   showState();
   drawLocal();

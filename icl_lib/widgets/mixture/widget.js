@@ -209,7 +209,6 @@ function render({ model, el }) {
   model.on('msg:custom', listen);
 
   const { note, say, hush } = noteLine();
-  const button = (text, onclick, more = {}) => h('button', { type: 'button', onclick, ...more }, text);
   const actions = h(
     'div',
     { class: 'icl-actions' },

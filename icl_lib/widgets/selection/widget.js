@@ -346,7 +346,6 @@ function render({ model, el }) {
     makeShareSlider();
     begin();
   });
-  const button = (words, onclick, more = {}) => h('button', { type: 'button', onclick, ...more }, words);
   const showState = () => {
     chooser.value = state.size;
     makeShareSlider();

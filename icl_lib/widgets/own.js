@@ -1,0 +1,155 @@
+/* Models of the reader's own: kept in this browser, and as files that the library reads too.
+
+   A kept model is {bytes, shape, name}: a safetensors file, the name of the graph that fits it (a key of the manifest's shapes),
+   and what to call it. engine.js reads the same place. */
+
+const OWN = 'yours';
+
+/** Do `work(store)` in the place where models are kept; what its request finds. Nothing leaves this browser. */
+async function inStore(mode, work) {
+  const database = await new Promise((resolve, reject) => {
+    const request = indexedDB.open('beyond-the-mixture', 1);
+    request.onupgradeneeded = () => request.result.createObjectStore('models');
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+  try {
+    return await new Promise((resolve, reject) => {
+      const request = work(database.transaction('models', mode).objectStore('models'));
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+  } finally {
+    database.close();
+  }
+}
+const keepModel = (kept) => inStore('readwrite', (store) => store.put(kept, OWN));
+/** The kept model; null if there is none, or if this browser keeps nothing. */
+const keptModel = () => inStore('readonly', (store) => store.get(OWN)).then((kept) => kept ?? null, () => null);
+
+/** A safetensors file: `tensors` {name: {shape, data: Float32Array}}, in the order of the library's own files, by name. */
+function writeSafetensors(tensors, metadata) {
+  let end = 0;
+  const header = { __metadata__: metadata };
+  const names = Object.keys(tensors).sort();
+  for (const name of names) {
+    const { shape, data } = tensors[name];
+    header[name] = { dtype: 'F32', shape, data_offsets: [end, (end += 4 * data.length)] };
+  }
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const padded = Math.ceil(text.length / 8) * 8;
+  const bytes = new Uint8Array(8 + padded + end);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(padded), true);
+  bytes.fill(32, 8 + text.length, 8 + padded);
+  bytes.set(text, 8);
+  for (const name of names) {
+    const { data } = tensors[name];
+    bytes.set(new Uint8Array(data.buffer, data.byteOffset, 4 * data.length), 8 + padded + header[name].data_offsets[0]);
+  }
+  return bytes;
+}
+
+/** The tensors of a safetensors file of single or half precision, {name: {shape, dtype, bytes}}; what is none is refused. */
+function readSafetensors(bytes) {
+  const refused = (why) => new Error(`This is no safetensors file that the page can read: ${why}.`);
+  if (bytes.length < 8) throw refused('it is too short');
+  const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
+  if (length > bytes.length - 8) throw refused('its header is longer than the file');
+  let header;
+  try {
+    header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
+  } catch {
+    throw refused('its header is damaged');
+  }
+  const { __metadata__: metadata = {}, ...entries } = header;
+  const tensors = {};
+  for (const [name, { dtype, shape, data_offsets: [begin, end] }] of Object.entries(entries)) {
+    const size = { F16: 2, F32: 4 }[dtype];
+    if (!size) throw refused(`“${name}” is of type ${dtype}, and F16 or F32 is expected`);
+    if (end - begin !== size * shape.reduce((a, b) => a * b, 1) || 8 + length + end > bytes.length) throw refused(`“${name}” is cut off`);
+    tensors[name] = { shape, dtype, bytes: bytes.slice(8 + length + begin, 8 + length + end) };
+  }
+  return { tensors, metadata };
+}
+
+/** The model in a file, as it is kept: in the order of the library's files, with the name of the graph that fits it.
+
+    `shapes` are those of the manifest. What fits none is refused, with what was expected. */
+function fitModel(bytes, name, shapes) {
+  const { tensors } = readSafetensors(bytes);
+  const given = Object.keys(tensors);
+  if (!given.length) throw new Error('This file holds no weights.');
+  const same = (a, b) => a.length === b.length && a.every((value, i) => value === b[i]);
+  const curves = Object.entries(shapes).filter(([, { dim }]) => dim === 1);
+  const type = { float16: 'F16', float32: 'F32' };
+  const misfits = ({ parameters, dtype }) =>
+    Object.entries(parameters).filter(([key, { shape }]) => !tensors[key] || tensors[key].dtype !== type[dtype] || !same(tensors[key].shape, shape)).map(([key]) => key);
+  const fits = curves.find(([, shape]) => !misfits(shape).length && given.length === Object.keys(shape.parameters).length);
+  if (!fits) {
+    const nearest = curves.map(([called, shape]) => [called, shape, misfits(shape)]).sort((a, b) => a[2].length - b[2].length)[0];
+    const [called, { parameters, dtype }, wrong] = nearest;
+    const first = wrong[0];
+    const there = tensors[first];
+    const why = first
+      ? `“${first}” should be ${dtype} of shape ${parameters[first].shape.join(' × ')}, and is ${there ? `${there.dtype} of shape ${there.shape.join(' × ')}` : 'not there'}`
+      : `it has ${given.length} tensors, and ${Object.keys(parameters).length} are expected`;
+    throw new Error(`This model has a shape that the page does not know. Nearest is ${called}: ${why}.`);
+  }
+  const [shape, { parameters }] = fits;
+  const end = Math.max(...Object.values(parameters).map(({ begin }, i) => begin + tensors[Object.keys(parameters)[i]].bytes.length));
+  const whole = new Uint8Array(8 + end); // an empty header: the graphs count from its end
+  for (const [key, { begin }] of Object.entries(parameters)) whole.set(tensors[key].bytes, 8 + begin);
+  return { bytes: whole, shape, name };
+}
+
+/** Keep the model in a file that the reader has opened or dropped; returns it. What is no such file, or fits no graph, is refused. */
+async function openModel(file) {
+  const response = await fetch(new URL(`${document.documentElement.dataset.content_root}live/manifest.json`, document.baseURI), { cache: 'no-cache' }).catch(() => null);
+  if (!response?.ok) throw new Error('The list of shapes (live/manifest.json) could not be read.');
+  const { shapes } = await response.json();
+  const kept = fitModel(new Uint8Array(await file.arrayBuffer()), file.name.replace(/\.safetensors$/, ''), shapes);
+  await keepModel(kept);
+  return kept;
+}
+
+/** Let a chooser of models offer the reader's own, which `chosen()` shows: the one that is kept, or one from a file.
+
+    Off the built page there is nothing of that: a running kernel takes models as arguments. */
+function ownModels({ chooser, root, say, chosen }) {
+  let version = 0;
+  const option = h('option', { value: OWN });
+  const offer = (name) => {
+    option.textContent = name ? `yours: ${name}` : 'yours, kept in this browser';
+    if (!option.isConnected) chooser.append(option);
+  };
+  const take = async (file) => {
+    try {
+      const { name } = await openModel(file);
+      version += 1;
+      offer(name);
+      chosen();
+    } catch (error) {
+      say(error.message, { stays: true });
+    }
+  };
+  const input = h('input', { type: 'file', accept: '.safetensors', hidden: true, 'aria-label': 'A model file' });
+  input.addEventListener('change', () => {
+    if (input.files.length) take(input.files[0]);
+    input.value = '';
+  });
+  const controls = h('div', { class: 'icl-actions', hidden: !onBuiltPage() }, button('Open a model file', () => input.click(), { title: 'A safetensors file of this library; or drop it here' }), input);
+  if (onBuiltPage()) {
+    root.addEventListener('dragover', (event) => event.preventDefault());
+    root.addEventListener('drop', (event) => {
+      event.preventDefault();
+      if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
+    });
+    keptModel().then((kept) => kept && offer(kept.name));
+  }
+  return {
+    controls,
+    offer,
+    /** What the engine is to be asked for. */
+    named: (model) => (model === OWN ? `${OWN}:${version}` : model),
+  };
+}

@@ -1,0 +1,204 @@
+"""The widget that pretrains a transformer on the page, on a mixture that the reader sets and may change on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from math import isfinite
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+import traitlets
+from IPython.display import HTML
+
+from icl_lib.pretraining import (
+    CLASSES,
+    CONFIG,
+    EXAMPLES,
+    QUERIES,
+    SHOWN,
+    STEPS,
+    InitialWeights,
+    Look,
+    Packing,
+    Pretraining,
+    shown_prompts,
+)
+from icl_lib.samplers import describe, training_seed
+from icl_lib.weights import FORMAT
+from icl_lib.widgets.kernel import LiveWidget, serve, within
+from icl_lib.widgets.source import source
+from icl_lib.widgets.still import pretrain_still
+
+ANSWERS = ("errors", "curves", "floor", "bayes")
+"""What `Look` measures, in its order."""
+
+
+class PretrainExplorer(LiveWidget):
+    """A tiny transformer, pretrained before the reader's eyes, beside exact Bayes for the mixture of the moment.
+
+    Args:
+        weights: relative weight of each of `icl_lib.pretraining.CLASSES`, not negative, not all zero; the front end
+            divides them by their sum.
+        seed: of the first weights and of the prompts, in [0, 2**32).
+        total: steps of a run, one of `icl_lib.pretraining.STEPS`.
+        key: prefix of the view's keys in the address; needed where a page has several explorers.
+
+    Raises:
+        ValueError: weights of another number than the classes, negative, not finite, or all zero; another number of
+            steps; a seed outside its range.
+        TypeError: an argument that it does not have.
+    """
+
+    _esm = source("shared.js", "own.js", "pretrain/widget.js")
+    _css = source("shared.css", "pretrain/widget.css")
+
+    classes = traitlets.List(traitlets.Unicode(), list(CLASSES), read_only=True).tag(sync=True)
+    totals = traitlets.List(traitlets.Int(), list(STEPS), read_only=True).tag(sync=True)
+    examples = traitlets.Int(EXAMPLES, read_only=True).tag(sync=True)
+    shown = traitlets.List(traitlets.Dict(), read_only=True).tag(sync=True)
+    weights = traitlets.List(traitlets.Float(), [0.5, 0.5, 0.0, 0.0]).tag(sync=True)
+    seed = traitlets.Int(1).tag(sync=True)
+    total = traitlets.Int(STEPS[1]).tag(sync=True)
+    key = traitlets.Unicode("").tag(sync=True)
+    first = traitlets.Dict(help="what the first view shows, from `still`").tag(sync=True)
+
+    files = traitlets.Dict(
+        help="what a file of the model holds: where each parameter begins among all, and a card",
+        read_only=True,
+    ).tag(sync=True)
+
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**traits)
+        self._run: tuple[str, Pretraining] | None = None
+        self._look = Look(CONFIG)
+        serve(self, "pretrain", list, self._compute)
+
+    @traitlets.default("shown")
+    def _prompts(self) -> list[dict[str, Any]]:
+        return [
+            {"title": kind.title, "xs": _short(xs[:, 0]), "ys": _short(ys), "truth": _short(truth)}
+            for kind, xs, ys, truth in zip(SHOWN, *shown_prompts(), strict=True)
+        ]
+
+    @traitlets.default("files")
+    def _layout(self) -> dict[str, Any]:
+        packing = Packing(CONFIG)
+        lengths = [tensor.numel() for tensor in packing.pack(_nothing(packing))]
+        begins = [sum(lengths[:k]) for k in range(len(lengths))]
+        model = describe(CONFIG)
+        return {
+            "parameters": {
+                name: {"shape": list(packing.shapes[name]), "begin": begins[k] + begin}
+                for name, (k, begin) in packing.places().items()
+            },
+            "shape": "tiny-1-41-float32",
+            "metadata": {
+                "format": FORMAT,
+                "model": json.dumps({key: value for key, value in model.items() if key != "class"}),
+            },
+            "card": {
+                "format": FORMAT,
+                "parameters": sum(lengths),
+                "dtype": "float32",
+                "recipe": {
+                    "class": "Pretraining",
+                    "model": model,
+                    "function_class": {
+                        "class": "Mixture",
+                        "classes": [describe(kind) for kind in CLASSES.values()],
+                    },
+                },
+            },
+        }
+
+    @traitlets.validate("weights")
+    def _accepted(self, proposal: Any) -> list[float]:
+        weights: list[float] = proposal["value"]
+        if (
+            len(weights) != len(CLASSES)
+            or not all(isfinite(w) and w >= 0 for w in weights)
+            or sum(weights) == 0
+        ):
+            raise ValueError(
+                f"weights must be {len(CLASSES)} numbers, none negative, not all zero, got {weights}"
+            )
+        return weights
+
+    @traitlets.validate("total")
+    def _known(self, proposal: Any) -> int:
+        total: int = proposal["value"]
+        if total not in STEPS:
+            raise ValueError(f"total must be one of {', '.join(map(str, STEPS))}, got {total!r}")
+        return total
+
+    _in_range = within({"seed": (0, 2**32 - 1)})
+
+    def _compute(self, content: dict[str, Any], arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Steps of the run that the front end names, for about as long as it says, and how the model then does."""
+        begin = perf_counter()
+        if self._run is None or self._run[0] != content["run"]:
+            self._run = content["run"], Pretraining(content["seed"], content["total"])
+        run = self._run[1]
+        spent = content["milliseconds"] / 1000
+        while run.step < content["until"] and perf_counter() - begin < spent:
+            run.advance(content["weights"])
+        params = [p.flatten() for p in run.params] if content["whole"] else [torch.empty(0)]
+        seen = self._seen(run.params, content["weights"])
+        return [np.array([run.step]), *seen, torch.cat(params).double().numpy()]
+
+    @torch.no_grad()
+    def _seen(self, params: Sequence[torch.Tensor], weights: Sequence[float]) -> list[np.ndarray]:
+        found = self._look(params, torch.tensor(weights, dtype=torch.float64))
+        return [values.double().numpy() for values in found]
+
+    def model(self) -> Any:
+        """The model that the running kernel has pretrained for this widget, as it stands.
+
+        Raises:
+            ValueError: none yet.
+        """
+        if self._run is None:
+            raise ValueError("nothing has been pretrained yet: press Pretrain")
+        return self._run[1].model()
+
+    def still(self) -> HTML:
+        """The first view as a still figure, to be displayed before the widget: it needs no script."""
+        shares = np.array(self.weights) / sum(self.weights)
+        params = InitialWeights(CONFIG)(torch.tensor(training_seed(self.seed)))
+        seen = dict(zip(ANSWERS, self._seen(params, shares.tolist()), strict=True))
+        self.first = {name: values.ravel().round(5).tolist() for name, values in seen.items()}
+        return pretrain_still(
+            css=self._css,
+            classes=self.classes,
+            shares=shares,
+            errors=seen["errors"],
+            floor=seen["floor"],
+            total=self.total,
+            examples=EXAMPLES,
+            queries=QUERIES.numpy(),
+            shown=[
+                (
+                    kind["title"],
+                    np.array(kind["xs"]),
+                    np.array(kind["ys"]),
+                    np.array(kind["truth"]),
+                    bayes,
+                    model,
+                )
+                for kind, bayes, model in zip(
+                    self.shown, seen["bayes"], seen["curves"], strict=True
+                )
+            ],
+        )
+
+
+def _nothing(packing: Packing) -> dict[str, torch.Tensor]:
+    return {name: torch.empty(shape, device="meta") for name, shape in packing.shapes.items()}
+
+
+def _short(values: torch.Tensor) -> list[float]:
+    rounded: list[float] = torch.round(values, decimals=4).tolist()
+    return rounded

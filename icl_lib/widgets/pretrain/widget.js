@@ -1,0 +1,408 @@
+/* Pretraining, before the reader's eyes: the mixture is set by sliders, a transformer learns it, and stands beside exact Bayes.
+
+   The steps are taken by an engine (shared.js), some at a time: in the running kernel, or in the browser, on graphs of the torch
+   code of icl_lib. This file asks for the next ones, and draws. */
+
+const REACH = 3;
+const TOP = 3;
+const CEILING = 1.4; // of the error's axis
+const SLICE = 350; // milliseconds of steps between two pictures
+
+const PRETRAIN = { kind: 'pretrain', settings: ['run', 'seed', 'total', 'until', 'weights', 'milliseconds', 'whole'], asks: [], answers: ['step', 'errors', 'curves', 'floor', 'bayes', 'params'] };
+
+const box = (...children) => s('svg', { viewBox: '0 0 600 400', preserveAspectRatio: 'none', width: '100%', height: '100%' }, ...children);
+const inWords = (step) => step.toLocaleString('en');
+
+/** A path through [[share of the width, error]]. */
+function errorPath(points) {
+  const at = ([across, error]) => `${(600 * across).toFixed(1)} ${(400 * (1 - clamp(error / CEILING, 0, 1))).toFixed(1)}`;
+  return points.length ? `M${points.map(at).join('L')}` : '';
+}
+
+/** The mean of each row of K × n numbers. */
+const rowMeans = (numbers, rows) => {
+  const n = numbers.length / rows;
+  return Array.from({ length: rows }, (_, k) => numbers.slice(k * n, (k + 1) * n).reduce((sum, one) => sum + one, 0) / n);
+};
+
+function render({ model, el }) {
+  if (tooOld(el)) return;
+  const classes = model.get('classes');
+  const shown = model.get('shown');
+  const examples = model.get('examples');
+  const initial = () => ({ weights: [...model.get('weights')], seed: model.get('seed'), total: model.get('total') });
+  const state = { ...initial(), running: false, step: 0 };
+  let run = fresh('run');
+  let round = 0;
+  let history = []; // of this run: {step, errors, floor}, a number for each class
+  let seen = null; // the latest answer
+  let mixtures = []; // of this run: [step, weights], whenever they have changed
+  let pauseAt = Infinity; // a step
+  let then = null; // what to do with the whole model, once it has come
+
+  // ---- the view in the address ----
+
+  const address = addressBar(model.get('key'), ['w', 'seed', 'steps']);
+  const share = (soon) => address.write({ w: state.weights.join('_'), seed: state.seed, steps: state.total }, soon);
+  const given = address.read();
+  const shared = Object.keys(given).length > 0;
+  const { take, unread } = viewReader(given, state);
+  const readWeights = (text) => {
+    const read = text.split('_').map((part) => readNumber(part, 0, 1, 0.01));
+    return read.length === classes.length && read.every((w) => w !== undefined) && read.some((w) => w > 0) ? read : undefined;
+  };
+  if ('w' in given) take('w', 'weights', readWeights(given.w));
+  take('seed', 'seed', readNumber(given.seed, 0, 2 ** 32 - 1, 1));
+  take('steps', 'total', model.get('totals').find((total) => String(total) === given.steps));
+
+  const shares = () => {
+    const sum = state.weights.reduce((total, weight) => total + weight, 0);
+    return state.weights.map((weight) => weight / sum);
+  };
+
+  // ---- the errors while it learns ----
+
+  const lines = classes.map((_, k) => ({
+    model: s('path', { class: `icl-line is-class-${k}` }),
+    bayes: s('path', { class: `icl-line is-floor is-class-${k}` }),
+    dot: s('circle', { class: `icl-now is-class-${k}`, r: 4 }),
+  }));
+  const level = (error) => `${(100 * (1 - error / CEILING)).toFixed(2)}%`;
+  const marks = s('g', { class: 'icl-grid' }, ...[0, 0.5, 1].map((error) => s('line', { x1: 0, x2: '100%', y1: level(error), y2: level(error) })));
+  const names = s('g', { class: 'icl-values' }, ...[[0.5, '0.5'], [1, '1: always 0']].map(([error, text]) => s('text', { x: 6, y: level(error), dy: -4 }, text)));
+  const ends = [h('span', {}, '0'), h('span'), h('span')];
+  const plot = s('svg', { class: 'icl-plot', role: 'img' }, marks, box(...lines.flatMap(({ model: one, bayes }) => [bayes, one])), names, ...lines.map(({ dot }) => dot));
+
+  function drawErrors() {
+    const all = shares();
+    const across = (step) => step / state.total;
+    lines.forEach(({ model: one, bayes, dot }, k) => {
+      const points = (what) => history.map(({ step, [what]: errors }) => [across(step), errors[k]]);
+      const last = history.at(-1);
+      one.setAttribute('d', errorPath(points('errors')));
+      bayes.setAttribute('d', errorPath(last ? [...points('floor'), [1, last.floor[k]]] : []));
+      for (const line of [one, bayes, dot]) line.classList.toggle('is-absent', all[k] === 0);
+      dot.setAttribute('cx', `${100 * across(last?.step ?? 0)}%`);
+      dot.setAttribute('cy', level(clamp(last?.errors[k] ?? 0, 0, CEILING)));
+    });
+    ends[1].textContent = inWords(state.total / 2);
+    ends[2].textContent = `${inWords(state.total)} steps`;
+    const spoken = history.length ? classes.map((name, k) => `${name} ${pretty(history.at(-1).errors[k])}, exact Bayes ${pretty(history.at(-1).floor[k])}`).join('; ') : 'none yet';
+    plot.setAttribute('aria-label', `Errors over ${inWords(state.step)} of ${inWords(state.total)} steps, by class. Now: ${spoken}.`);
+  }
+
+  // ---- the held prompts ----
+
+  const grid = Array.from({ length: shown[0].truth.length }, (_, i) => -REACH + (2 * REACH * i) / (shown[0].truth.length - 1));
+  const cards = shown.map(({ title, xs, ys, truth }) => {
+    const dots = xs.map((x, j) => s('circle', { r: 2, cx: `${(x / REACH + 1) * 50}%`, cy: `${(1 - ys[j] / TOP) * 50}%` }));
+    const paths = Object.fromEntries(['bayes', 'model'].map((who) => [who, s('path', { class: `icl-line icl-${who === 'bayes' ? 'mixture' : 'transformer'}` })]));
+    const thumb = s('svg', { class: 'icl-thumb', role: 'img' }, box(s('path', { class: 'icl-line icl-truth', d: curvePath(grid, truth, REACH, TOP) }), paths.bayes, paths.model), ...dots);
+    const note = h('small');
+    return { title, truth, paths, thumb, note, root: h('figure', { class: 'icl-card' }, thumb, h('figcaption', {}, title, ' ', note)) };
+  });
+  /** Mean of the squared differences over the grid, weighted as x ~ N(0, 1) does. */
+  const meanSquare = (numbers, truth) => {
+    const weigh = grid.map((x) => Math.exp((-x * x) / 2));
+    return weigh.reduce((sum, w, i) => sum + w * (numbers[i] - truth[i]) ** 2, 0) / weigh.reduce((sum, w) => sum + w, 0);
+  };
+
+  function drawCards() {
+    const all = shares();
+    cards.forEach(({ title, truth, paths, thumb, note }, i) => {
+      const own = classes.indexOf(title);
+      note.textContent = own < 0 ? 'never in the mixture' : all[own] === 0 ? 'not in the mixture' : '';
+      if (!seen) return;
+      const [curve, bayes] = ['curves', 'bayes'].map((who) => seen[who].slice(i * grid.length, (i + 1) * grid.length));
+      paths.model.setAttribute('d', curvePath(grid, curve, REACH, TOP));
+      paths.bayes.setAttribute('d', curvePath(grid, bayes, REACH, TOP));
+      const [mine, best] = [curve, bayes].map((line) => pretty(meanSquare(line, truth)));
+      thumb.setAttribute('aria-label', `A prompt of kind ${title}, with ${shown[i].xs.length} examples. Mean squared error: transformer ${mine}, exact Bayes ${best}.`);
+    });
+  }
+
+  // ---- the numbers ----
+
+  const rows = classes.map((name, k) => {
+    const [mine, best] = [h('td', {}, '–'), h('td', {}, '–')];
+    return { mine, best, row: h('tr', {}, h('th', { scope: 'row' }, h('span', { class: `icl-key is-class-${k}` }), name), mine, best) };
+  });
+  const table = h(
+    'table',
+    { class: 'icl-counts' },
+    h('caption', {}, `Error after ${examples} examples`),
+    h('thead', {}, h('tr', {}, ...['Class', 'Transformer', 'Exact Bayes'].map((text) => h('th', { scope: 'col' }, text)))),
+    h('tbody', {}, ...rows.map(({ row }) => row)),
+  );
+  const said = h('p', { class: 'icl-said' });
+
+  function drawNumbers() {
+    const all = shares();
+    const at = (numbers, k) => numbers[(k + 1) * (numbers.length / classes.length) - 1];
+    rows.forEach(({ mine, best, row }, k) => {
+      row.classList.toggle('is-absent', all[k] === 0);
+      mine.textContent = seen ? pretty(at(seen.errors, k)) : '–';
+      best.textContent = seen ? pretty(at(seen.floor, k)) : '–';
+    });
+    if (!seen) return;
+    const taught = classes.map((name, k) => [name, k]).filter(([, k]) => all[k] > 0);
+    const parts = taught.map(([name, k]) => `${pretty(at(seen.errors, k))} on a ${name}`);
+    const when = state.step === 0 ? 'Not trained at all' : `After ${inWords(state.step)} of ${inWords(state.total)} steps`;
+    said.textContent = `${when}, it errs by ${parts.join(', ').replace(/, ([^,]*)$/, ' and $1')}, given ${examples} examples.`;
+  }
+
+  const draw = () => {
+    drawErrors();
+    drawCards();
+    drawNumbers();
+    sliders.forEach(({ set }, k) => set(state.weights[k]));
+    const done = state.step >= state.total;
+    start.textContent = state.running ? 'Pause' : done ? 'Pretrained' : state.step > 0 ? 'Continue' : 'Pretrain';
+    start.disabled = done;
+    start.setAttribute('aria-pressed', String(state.running));
+    for (const one of [keep, saveFile]) one.disabled = state.step === 0 || state.running;
+    again.disabled = state.step === 0 && !state.running;
+    chooser.value = state.total;
+    chooser.disabled = state.step > 0 || state.running;
+  };
+
+  function takeIn(numbers) {
+    seen = numbers;
+    state.step = numbers.step[0];
+    const point = { step: state.step, errors: rowMeans(numbers.errors, classes.length), floor: rowMeans(numbers.floor, classes.length) };
+    if (history.at(-1)?.step === point.step) history.pop();
+    history.push(point);
+  }
+
+  // ---- the engine ----
+
+  const until = () => Math.min(state.total, pauseAt);
+  const wanted = () => ({ run, seed: state.seed, total: state.total, until: until(), weights: shares(), milliseconds: state.running ? SLICE : 0, whole: then !== null, round });
+  const engine = livingEngine({
+    el,
+    model,
+    protocol: PRETRAIN,
+    wanted,
+    root: () => root,
+    answer(numbers, request) {
+      if (request.run !== run) {
+        engine.ask(); // started again meanwhile
+        return;
+      }
+      if (numbers.step[0] > state.step && mixtures.at(-1)?.[1].join() !== request.weights.join()) mixtures.push([state.step, request.weights]);
+      takeIn(numbers);
+      if (request.whole) {
+        then?.(numbers.params);
+        then = null;
+      }
+      if (state.step >= until()) state.running = false;
+      draw();
+      if (state.running || request.round !== round) engine.ask();
+      el.dispatchEvent(new CustomEvent('icl-drawn', { detail: { step: state.step } }));
+    },
+    failed() {
+      const lost = state.step;
+      state.running = false;
+      run = fresh('run');
+      history = [];
+      mixtures = [];
+      then = null;
+      state.step = 0;
+      draw();
+      return lost ? `The run was lost after ${inWords(lost)} steps: press Pretrain to begin again.` : '';
+    },
+    opened() {},
+  });
+  const { say } = engine;
+
+  function ask() {
+    round += 1;
+    engine.ask();
+    draw();
+  }
+  function anew() {
+    state.running = false;
+    run = fresh('run');
+    history = [];
+    mixtures = [];
+    then = null;
+    state.step = 0;
+    ask();
+  }
+  const phone = matchMedia('(pointer: coarse)').matches;
+  const start = button('Pretrain', () => {
+    state.running = !state.running;
+    if (state.running) {
+      engine.ask();
+      if (phone && state.step === 0) say('The processor works hard for a minute or more: mind the battery. Fewer steps cost less.', { stays: true });
+    }
+    draw();
+  }, { class: 'icl-play' });
+  const again = button('Start again', anew, { title: 'The same seed: the same first weights, and the same prompts' });
+  const another = button('Another seed', () => {
+    state.seed = 1 + Math.floor(Math.random() * 99999);
+    share();
+    anew();
+  });
+  const reset = button('Reset', () => {
+    Object.assign(state, initial());
+    anew();
+    address.write(null);
+  });
+  const link = button('Copy link', () => {
+    share(0);
+    copyLink(say);
+  }, { hidden: !onBuiltPage() });
+
+  // ---- the model, to take away ----
+
+  const files = model.get('files');
+  /** The model in the file format of the library, and its card. */
+  async function asFiles(params) {
+    const tensors = Object.fromEntries(
+      Object.entries(files.parameters).map(([name, { shape, begin }]) => {
+        const length = shape.reduce((a, b) => a * b, 1);
+        return [name, { shape, data: Float32Array.from(params.slice(begin, begin + length)) }];
+      }),
+    );
+    const bytes = writeSafetensors(tensors, files.metadata);
+    const digest = await crypto.subtle?.digest('SHA-256', bytes);
+    if (!digest) throw new Error('This page was not served over https, and without that the browser makes no checksum, which a card needs.');
+    const { recipe, ...card } = files.card;
+    const [seed, steps] = [state.seed, state.step];
+    const weights = mixtures.at(-1)?.[1] ?? shares();
+    Object.assign(card, {
+      name: `pretrained-${seed}-${steps}`, seed, steps,
+      recipe: { ...recipe, function_class: { ...recipe.function_class, weights }, seed, steps: state.total, mixtures },
+      sha256: [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join(''),
+    });
+    return { bytes, card };
+  }
+  const withModel = (work) => () => {
+    then = async (params) => {
+      try {
+        await work(await asFiles(params));
+      } catch (error) {
+        say(error.message, { stays: true });
+      }
+    };
+    ask();
+  };
+  const keep = button('Take it to the explorer', withModel(async ({ bytes, card }) => {
+    await keepModel({ bytes, shape: files.shape, name: card.name });
+    taken.hidden = false;
+    say('It is kept in this browser, and nowhere else.', { stays: true });
+  }), { hidden: !onBuiltPage() });
+  const saveFile = button('Save as a file', withModel(({ bytes, card }) => {
+    downloadFile(`${card.name}.safetensors`, bytes, 'application/octet-stream');
+    downloadFile(`${card.name}.json`, `${JSON.stringify(card, null, 2)}\n`, 'application/json');
+    say('Two files: the weights, and their card. icl_lib.load takes the path of the first, where the second lies beside it.', { stays: true });
+  }));
+  const taken = h('a', { href: `convex_combinations.html?model=${OWN}`, hidden: true }, 'See it between a line and a sine');
+
+  const sliders = classes.map((name, k) =>
+    slider({
+      label: [h('span', { class: `icl-key is-class-${k}` }), h('span', { class: 'icl-hidden' }, 'Weight of the '), name],
+      min: 0, max: 1, step: 0.01, value: state.weights[k],
+      text: (value) => `${value.toFixed(2)} (share ${shares()[k].toFixed(2)})`,
+      spoken: (value) => `${value.toFixed(2)}; share of the mixture ${shares()[k].toFixed(2)}`,
+      oninput(value) {
+        if (value === 0 && state.weights.every((weight, j) => j === k || weight === 0)) {
+          say('One weight at least must be above zero.');
+          sliders[k].set(state.weights[k]);
+          return;
+        }
+        state.weights[k] = value;
+        share();
+        ask();
+      },
+    }),
+  );
+  const chooserId = fresh('steps');
+  const chooser = h('select', { id: chooserId }, ...model.get('totals').map((total) => h('option', { value: total }, `${inWords(total)} steps`)));
+  chooser.addEventListener('change', () => {
+    state.total = Number(chooser.value);
+    share();
+    anew();
+  });
+  if (phone && !shared) state.total = Math.min(...model.get('totals'));
+
+  // A page that nobody looks at does not work on.
+  let asleep = false;
+  const onVisibility = () => {
+    if (document.hidden && state.running) {
+      state.running = false;
+      asleep = true;
+      say('Paused while this tab was in the background.', { stays: true });
+      draw();
+    } else if (!document.hidden && asleep) {
+      asleep = false;
+      state.running = true;
+      engine.ask();
+      draw();
+    }
+  };
+  document.addEventListener('visibilitychange', onVisibility);
+
+  // ---- putting it together ----
+
+  const root = h(
+    'div',
+    { class: 'icl-widget icl-pretrain', role: 'group', 'aria-label': 'Pretrain a transformer on a mixture of function classes' },
+    h(
+      'div',
+      { class: 'icl-body' },
+      h(
+        'div',
+        { class: 'icl-left' },
+        h('p', { class: 'icl-caption' }, `Error on prompts it never trains on, averaged over 0 to ${examples} examples; dashed: exact Bayes`),
+        plot,
+        h('div', { class: 'icl-ends', 'aria-hidden': 'true' }, ...ends),
+        said,
+        h('div', { class: 'icl-actions icl-first' }, start, again, another, reset, link),
+        h('div', { class: 'icl-actions' }, keep, saveFile, taken),
+      ),
+      h(
+        'div',
+        { class: 'icl-right' },
+        h('p', { class: 'icl-caption' }, 'Weights of the mixture'),
+        ...sliders.map((one) => one.root),
+        h('div', { class: 'icl-choice' }, h('label', { for: chooserId }, 'Length of the run'), chooser),
+        table,
+      ),
+      h('div', { class: 'icl-cards', role: 'group', 'aria-label': `Prompts that it never trains on, with ${examples} examples each` }, ...cards.map((card) => card.root)),
+      h('p', { class: 'icl-caption icl-cards-key' }, ...[['truth', 'the function'], ['transformer', 'the transformer'], ['mixture', 'exact Bayes for this mixture']].flatMap(([look, text]) => [
+        s('svg', { class: 'icl-sample', 'aria-hidden': 'true' }, s('path', { class: `icl-line icl-${look}`, d: 'M1 4H23' })), `${text} `,
+      ])),
+      engine.line,
+    ),
+  );
+  el.append(root);
+  const stopLooking = replaceStill(el);
+  const first = model.get('first');
+  if (first?.errors && !shared) takeIn({ ...first, step: [0] });
+  draw();
+  if (unread.length) say(unreadWords(unread), { stays: true });
+  engine.begin(shared);
+
+  /** For tests and for curious readers at the console: the state, and the latest numbers. */
+  el.icl = {
+    get state() {
+      return { ...state, shares: shares(), stage: engine.stage, points: history.length };
+    },
+    get numbers() {
+      return seen;
+    },
+    /** Let the run pause at a step. */
+    pauseAt: (step) => (pauseAt = step),
+  };
+  return () => {
+    stopLooking();
+    state.running = false;
+    document.removeEventListener('visibilitychange', onVisibility);
+    address.close();
+    engine.close();
+  };
+}
+
+export default { render };

@@ -1,0 +1,226 @@
+"""A transformer is pretrained on the built page, saved, kept, and shown by the explorer of combinations."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from playwright.sync_api import Locator, Page, expect
+
+from icl_lib import Transformer, load
+from icl_lib.pretraining import STEPS, Pretraining
+from icl_lib.weights import FOLDER
+from icl_lib.widgets.combinations import QUERIES
+
+from .conftest import PHONE, Visit
+from .test_combinations import open_live, settled
+
+CHAPTER = "notebooks/pretrain.html"
+PATIENCE = 90_000  # milliseconds, for a busy machine
+Open = Callable[..., Visit]
+ROOT = ".icl-pretrain[role=group]"
+
+expect.set_options(timeout=30_000)
+
+
+def open_chapter(visit: Open, query: str = "", **how: Any) -> Page:
+    """The chapter, once its widget stands on the page."""
+    page: Page = visit(CHAPTER + query, **how).page
+    page.set_default_timeout(PATIENCE)
+    page.wait_for_selector(ROOT)
+    return page
+
+
+def icl(page: Page, what: str) -> Any:
+    """What the widget says of itself; it hangs its state on the element above its root."""
+    return page.locator(ROOT).evaluate(f"root => root.parentElement.icl.{what}")
+
+
+def button(page: Page, name: str) -> Locator:
+    return page.locator(ROOT).get_by_role("button", name=name, exact=True)
+
+
+def pretrain(page: Page, step: int) -> None:
+    """Press the button, and wait until the run pauses at `step`."""
+    icl(page, f"pauseAt({step})")
+    page.locator(f"{ROOT} .icl-play").click()
+    page.wait_for_function(
+        f"step => {{ const {{ state }} = document.querySelector('{ROOT}').parentElement.icl;"
+        " return state.step === step && !state.running; }",
+        arg=step,
+    )
+
+
+def saved(page: Page, folder: Path) -> Transformer:
+    """The model as the page saves it, loaded by the library."""
+    found = []
+    page.on("download", lambda download: found.append(download))
+    button(page, "Save as a file").click()
+    while len(found) < 2:
+        page.wait_for_timeout(50)
+    for download in found:
+        download.save_as(folder / download.suggested_filename)
+    return load(folder)
+
+
+def test_it_stands_in_the_still_figures_place(visit: Open) -> None:
+    page = open_chapter(visit)
+    expect(page.locator(".icl-still")).to_be_hidden()
+    expect(page.locator(f"{ROOT} .icl-card")).to_have_count(6)
+    expect(page.locator(f"{ROOT} .icl-said")).to_contain_text("Not trained at all")
+
+
+def test_without_scripts_the_still_figure_stays(visit: Open) -> None:
+    page = visit(CHAPTER, javascript=False).page
+    expect(page.locator(".icl-still")).to_be_visible()
+    expect(page.locator(".icl-still .icl-card")).to_have_count(6)
+
+
+def test_twenty_steps_are_torch_s_and_are_saved_as_a_model_of_the_library(
+    visit: Open, tmp_path: Path
+) -> None:
+    page = open_chapter(visit, "?w=0.4_0.3_0.2_0.1&seed=3&steps=500")
+    pretrain(page, 20)
+    numbers = icl(page, "numbers")
+    model = saved(page, tmp_path)
+    run = Pretraining(seed=3, total=500)
+    for _ in range(20):
+        run.advance([0.4, 0.3, 0.2, 0.1])
+    here = run.model()
+    for name, value in here.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], value, atol=1e-4, rtol=0, msg=name)
+    assert model.card is not None
+    assert model.card["steps"] == 20 and model.card["seed"] == 3
+    ((step, weights),) = model.card["recipe"]["mixtures"]
+    assert step == 0 and weights == pytest.approx([0.4, 0.3, 0.2, 0.1])
+    assert len(numbers["errors"]) == 4 * 21
+
+
+def test_the_same_link_gives_the_same_model(visit: Open, tmp_path: Path) -> None:
+    models = []
+    for k in range(2):
+        (tmp_path / str(k)).mkdir()
+        page = open_chapter(visit, "?w=0.5_0.5_0_0&seed=5&steps=500")
+        pretrain(page, 6)
+        models.append(saved(page, tmp_path / str(k)).state_dict())
+    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+
+
+def test_it_learns_pauses_goes_on_and_takes_another_mixture_on_the_way(
+    visit: Open, tmp_path: Path
+) -> None:
+    page = open_chapter(visit, "?w=0.5_0.5_0_0&seed=1&steps=500")
+    pretrain(page, 4)
+    expect(button(page, "Continue")).to_be_visible()
+    page.get_by_label("Weight of the line").fill("0")
+    pretrain(page, 8)
+    mixtures = saved(page, tmp_path).card["recipe"]["mixtures"]  # type: ignore[index]
+    assert [step for step, _ in mixtures] == [0, 4]
+    assert mixtures[1][1] == [0, 1, 0, 0]
+    expect(page.locator(f"{ROOT} .icl-counts tr.is-absent")).to_have_count(3)
+    button(page, "Start again").click()
+    expect(button(page, "Pretrain")).to_be_visible()
+    assert icl(page, "state.step") == 0
+
+
+def test_exact_bayes_is_that_of_the_mixture_of_the_moment(visit: Open) -> None:
+    page = open_chapter(visit, "?w=1_0_0_0&seed=1&steps=500")
+    page.wait_for_function(f"document.querySelector('{ROOT}').parentElement.icl.numbers")
+    before = np.reshape(icl(page, "numbers.floor"), (4, -1))
+    assert before[0, -1] < 1e-6 < 0.05 < before[1, -1]
+    page.get_by_label("Weight of the sine").fill("1")
+    page.wait_for_function(f"!document.querySelector('{ROOT}').hasAttribute('data-stale')")
+    after = np.reshape(icl(page, "numbers.floor"), (4, -1))
+    assert after[1, -1] < 1e-3
+
+
+def test_a_hidden_tab_pauses_and_says_so(visit: Open) -> None:
+    page = open_chapter(visit, "?seed=1&steps=500")
+    button(page, "Pretrain").click()
+    page.wait_for_function(f"document.querySelector('{ROOT}').parentElement.icl.state.step > 0")
+    hide = (
+        "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
+        " document.dispatchEvent(new Event('visibilitychange')); }"
+    )
+    page.evaluate(hide, True)
+    expect(page.locator(f"{ROOT} .icl-note")).to_contain_text("Paused")
+    assert not icl(page, "state.running")
+    page.evaluate(hide, False)
+    assert icl(page, "state.running")
+    button(page, "Pause").click()
+
+
+def test_a_phone_is_offered_fewer_steps_and_told_of_its_battery(visit: Open) -> None:
+    page = open_chapter(visit, size=PHONE, touch=True)
+    assert icl(page, "state.total") == min(STEPS)
+    button(page, "Pretrain").tap()
+    expect(page.locator(f"{ROOT} .icl-note")).to_contain_text("battery")
+    button(page, "Pause").tap()
+
+
+def test_the_explorer_shows_what_was_pretrained_here(visit: Open, tmp_path: Path) -> None:
+    page = open_chapter(visit, "?w=0.5_0.5_0_0&seed=7&steps=500")
+    pretrain(page, 5)
+    model = saved(page, tmp_path)
+    button(page, "Take it to the explorer").click()
+    expect(page.get_by_role("link", name="See it between a line and a sine")).to_be_visible()
+    page = open_live(visit, "a=0.5&n=20&seed=3&model=yours")
+    numbers = settled(page)
+    inputs = [np.array(numbers[name])[None] for name in ("xs", "ys")] + [QUERIES[None]]
+    xs, ys, queries = (torch.tensor(values, dtype=torch.float32) for values in inputs)
+    here = model.predict_curve(xs[..., None], ys, queries[..., None])[0].numpy()
+    np.testing.assert_allclose(numbers["transformer"], here, atol=1e-5)
+    expect(page.get_by_label("Transformer pretrained on")).to_have_value("yours")
+
+
+def test_a_model_s_file_is_opened_and_what_is_none_is_refused(visit: Open, tmp_path: Path) -> None:
+    page = open_live(visit, "a=0.5&n=20&seed=3")
+    before = settled(page)
+    chooser = page.locator("input[type=file]")
+    note = page.locator(".icl-explorer[role=group] .icl-note")
+    for name, content, why in (
+        ("short.safetensors", b"abc", "too short"),
+        ("long.safetensors", (10**6).to_bytes(8, "little") + b"{}", "longer than the file"),
+        ("broken.safetensors", (2).to_bytes(8, "little") + b"{]", "header is damaged"),
+        ("empty.safetensors", (2).to_bytes(8, "little") + b"{}", "no weights"),
+    ):
+        chooser.set_input_files({"name": name, "mimeType": "", "buffer": content})
+        expect(note).to_contain_text(why)
+    chooser.set_input_files(FOLDER / "dense-tiny.safetensors")
+    expect(note).to_contain_text("read_in.weight")
+    whole = (FOLDER / "sine-tiny.safetensors").read_bytes()
+    chooser.set_input_files({"name": "cut.safetensors", "mimeType": "", "buffer": whole[:-8]})
+    expect(note).to_contain_text("is cut off")
+    assert settled(page)["model"] == before["model"]
+
+    chooser.set_input_files(FOLDER / "sine-tiny.safetensors")
+    page.wait_for_function(
+        "document.querySelector('.icl-explorer[role=group]').parentElement.icl.state.model === 'yours'"
+    )
+    numbers = settled(page)
+    inputs = [np.array(numbers[name])[None] for name in ("xs", "ys")] + [QUERIES[None]]
+    xs, ys, queries = (torch.tensor(values, dtype=torch.float32) for values in inputs)
+    here = load("sine-tiny").predict_curve(xs[..., None], ys, queries[..., None])[0].numpy()
+    np.testing.assert_allclose(numbers["transformer"], here, atol=1e-4)
+
+
+def test_the_card_s_layout_is_the_file_s(visit: Open, tmp_path: Path) -> None:
+    """The graphs of the page count from the end of the header: files of one shape have one order."""
+    page = open_chapter(visit, "?seed=1&steps=500")
+    pretrain(page, 1)
+    saved(page, tmp_path)
+    (path,) = tmp_path.glob("*.safetensors")
+    data = path.read_bytes()
+    ours = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    shipped = (FOLDER / "sine-tiny.safetensors").read_bytes()
+    theirs = json.loads(shipped[8 : 8 + int.from_bytes(shipped[:8], "little")])
+    begins = {
+        name: entry["data_offsets"][0] for name, entry in theirs.items() if "_" not in name[:2]
+    }
+    assert sorted(begins, key=lambda name: begins[name]) == sorted(begins)
+    assert {name: 2 * begin for name, begin in begins.items()} == {
+        name: entry["data_offsets"][0] for name, entry in ours.items() if "_" not in name[:2]
+    }
