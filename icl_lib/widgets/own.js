@@ -1,7 +1,7 @@
 /* Models of the reader's own: kept in this browser, and as files that the library reads too.
 
-   A kept model is {bytes, shape, name}: a safetensors file, the name of the graph that fits it (a key of the manifest's shapes),
-   and what to call it. engine.js reads the same place. */
+   A kept model is {bytes, shape, name, bands}: a safetensors file, the name of the graph that fits it (a key of the manifest's
+   shapes), what to call it, and the bands of its sines, as far as the page knows. engine.js reads the same place. */
 
 const OWN = 'yours';
 
@@ -99,7 +99,7 @@ function fitModel(bytes, name, shapes) {
   const end = Math.max(...Object.values(parameters).map(({ begin }, i) => begin + tensors[Object.keys(parameters)[i]].bytes.length));
   const whole = new Uint8Array(8 + end); // an empty header: the graphs count from its end
   for (const [key, { begin }] of Object.entries(parameters)) whole.set(tensors[key].bytes, 8 + begin);
-  return { bytes: whole, shape, name };
+  return { bytes: whole, shape, name, bands: [] };
 }
 
 /** Keep the model in a file that the reader has opened or dropped; returns it. What is no such file, or fits no graph, is refused. */
@@ -112,21 +112,23 @@ async function openModel(file) {
   return kept;
 }
 
-/** Let a chooser of models offer the reader's own, which `chosen()` shows: the one that is kept, or one from a file.
+/** Let a chooser of models offer the reader's own, which `chosen()` shows: the one that is kept, or one from a file;
+    `known(bands)` learns of its bands.
 
     Off the built page there is nothing of that: a running kernel takes models as arguments. */
-function ownModels({ chooser, root, say, chosen }) {
+function ownModels({ chooser, root, say, chosen, known = () => {} }) {
   let version = 0;
   const option = h('option', { value: OWN });
-  const offer = (name) => {
+  const offer = ({ name, bands }) => {
     option.textContent = name ? `yours: ${name}` : 'yours, kept in this browser';
     if (!option.isConnected) chooser.append(option);
+    known(bands);
   };
   const take = async (file) => {
     try {
-      const { name } = await openModel(file);
+      const kept = await openModel(file);
       version += 1;
-      offer(name);
+      offer(kept);
       chosen();
     } catch (error) {
       say(error.message, { stays: true });
@@ -137,17 +139,17 @@ function ownModels({ chooser, root, say, chosen }) {
     if (input.files.length) take(input.files[0]);
     input.value = '';
   });
-  const controls = h('div', { class: 'icl-actions', hidden: !onBuiltPage() }, button('Open a model file', () => input.click(), { title: 'A safetensors file of this library; or drop it here' }), input);
+  const open = button('Open a model file', () => input.click(), { title: 'A safetensors file of this library; or drop it here', hidden: !onBuiltPage() });
   if (onBuiltPage()) {
     root.addEventListener('dragover', (event) => event.preventDefault());
     root.addEventListener('drop', (event) => {
       event.preventDefault();
       if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
     });
-    keptModel().then((kept) => kept && offer(kept.name));
+    keptModel().then((kept) => kept && offer(kept));
   }
   return {
-    controls,
+    controls: [open, input],
     offer,
     /** What the engine is to be asked for. */
     named: (model) => (model === OWN ? `${OWN}:${version}` : model),

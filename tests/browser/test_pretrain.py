@@ -165,8 +165,10 @@ def test_the_explorer_shows_what_was_pretrained_here(visit: Open, tmp_path: Path
     page = open_chapter(visit, "?w=0.5_0.5_0_0&seed=7&steps=500")
     pretrain(page, 5)
     model = saved(page, tmp_path)
-    button(page, "Take it to the explorer").click()
-    expect(page.get_by_role("link", name="See it between a line and a sine")).to_be_visible()
+    button(page, "Take it to the explorers").click()
+    links = page.locator(f"{ROOT} .icl-actions a")
+    expect(links.first).to_be_visible()
+    assert "model=yours" in (links.first.get_attribute("href") or "")
     page = open_live(visit, "a=0.5&n=20&seed=3&model=yours")
     numbers = settled(page)
     inputs = [np.array(numbers[name])[None] for name in ("xs", "ys")] + [QUERIES[None]]
@@ -174,6 +176,21 @@ def test_the_explorer_shows_what_was_pretrained_here(visit: Open, tmp_path: Path
     here = model.predict_curve(xs[..., None], ys, queries[..., None])[0].numpy()
     np.testing.assert_allclose(numbers["transformer"], here, atol=1e-5)
     expect(page.get_by_label("Transformer pretrained on")).to_have_value("yours")
+
+    page = visit("notebooks/frequency_extrapolation.html?model=yours&freq=2&n=20&seed=3").page
+    page.wait_for_selector("[data-stage=live]", timeout=PATIENCE)
+    numbers = page.evaluate(
+        """() => { const { numbers } = document.querySelector('[data-stage]').icl;
+        const keys = ['xs', 'ys', 'queries', 'transformer'];
+        return Object.fromEntries(keys.map((key) => [key, Array.from(numbers[key])])); }"""
+    )
+    xs, ys, queries, found = (
+        torch.tensor(numbers[key], dtype=torch.float32)[None]
+        for key in ("xs", "ys", "queries", "transformer")
+    )
+    here = model.predict_curve(xs[..., None], ys, queries[..., None])
+    torch.testing.assert_close(found, here, atol=1e-5, rtol=0)
+    expect(page.get_by_text("shaded: trained on 1 to 3")).to_be_visible()
 
 
 def test_a_model_s_file_is_opened_and_what_is_none_is_refused(visit: Open, tmp_path: Path) -> None:

@@ -292,13 +292,12 @@ function render({ model, el }) {
 
   // ---- putting it together ----
 
-  const modelChoice = h('div', { class: 'icl-choice' }, h('label', { for: chooserId }, 'Transformer pretrained on'), chooser);
   const more = [
     h(
       'div',
       { class: 'icl-controls' },
       ...['slope', 'frequency', 'amplitude', 'phase', 'n_examples'].map((name) => controls[name].root),
-      modelChoice,
+      h('div', { class: 'icl-choice' }, h('label', { for: chooserId }, 'Transformer pretrained on'), chooser),
     ),
     h('div', { class: 'icl-actions' }, ...view.buttons, inputsButton),
   ];
@@ -330,8 +329,8 @@ function render({ model, el }) {
       changed();
     },
   });
-  modelChoice.append(own.controls);
-  if (state.model === OWN) own.offer('');
+  more[1].append(...own.controls);
+  if (state.model === OWN) own.offer({ bands: [] });
 
   showState();
   drawLocal();

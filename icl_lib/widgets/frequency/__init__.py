@@ -196,7 +196,7 @@ class FrequencyExplorer(Explorer):
         TypeError: an argument that it does not have.
     """
 
-    _esm = source("shared.js", "plot.js", "frequency/widget.js")
+    _esm = source("shared.js", "own.js", "plot.js", "frequency/widget.js")
     _css = source("shared.css", "plot.css", "frequency/widget.css")
 
     frequency = traitlets.Float(2.5).tag(sync=True)

@@ -147,6 +147,9 @@ function render({ model, el }) {
   });
   const state = initial();
   const about = Object.fromEntries(model.get('about').map((one) => [one.name, one]));
+  // The reader's own: beside exact Bayes with the prior of the model that is shown first.
+  const own = { ...model.get('about')[0], name: OWN, word: 'yours', covered: 'what its card says', bands: [], note: 'the book’s prior' };
+  const described = (name) => about[name] ?? own;
   const [low, high] = model.get('whole');
   const widest = REACH * SLIDERS.scale.high;
   let reply = null; // the latest answer, with its request
@@ -169,7 +172,7 @@ function render({ model, el }) {
   for (const [name, { key, low, high, step }] of Object.entries(SLIDERS)) take(key, name, readNumber(given[key], low, high, step));
   take('seed', 'seed', readNumber(given.seed, 0, 2 ** 32 - 1, 1));
   take('doubt', 'doubt', readDoubt(given.doubt));
-  take('model', 'model', given.model in about ? given.model : undefined);
+  take('model', 'model', given.model in about || (given.model === OWN && onBuiltPage()) ? given.model : undefined);
   take('pts', 'examples', given.pts && readExamples(given.pts, widest));
   take('hide', 'hidden', new Set((given.hide ?? '').split('_').filter((name) => name in LINES)));
 
@@ -178,7 +181,7 @@ function render({ model, el }) {
   const truth = (x) => state.amplitude * Math.sin(state.frequency * x + state.phase * Math.PI);
   /** Far enough for the inputs' scale, and for what was placed by hand at a larger one. */
   const reach = () => Math.max(REACH, REACH * state.scale, ...(state.examples ?? []).map((one) => Math.abs(one[0] ?? 0)));
-  const bandOf = (frequency) => about[state.model].bands.find(([from, to]) => frequency >= from && frequency <= to);
+  const bandOf = (frequency) => described(state.model).bands.find(([from, to]) => frequency >= from && frequency <= to);
 
   const view = examplesPlot({
     state,
@@ -226,9 +229,9 @@ function render({ model, el }) {
     view.draw();
     const xs = grid(reach(), INTERVALS);
     legend.draw(meanSquare(xs, xs.map(truth), null, state.scale), state.scale);
-    belief.name([...about[state.model].classes, ...(state.doubt ? [['other', 'other']] : [])]);
-    legend.note('mixture', state.doubt ? 'with a grain of doubt' : LINES.mixture.note);
-    strip.draw({ curves: model.get('strip')[state.model], shaded: about[state.model].bands, frequency: state.frequency, count: state.n_examples, hidden: state.hidden });
+    belief.name([...described(state.model).classes, ...(state.doubt ? [['other', 'other']] : [])]);
+    legend.note('mixture', state.doubt ? 'with a grain of doubt' : described(state.model).note ?? LINES.mixture.note);
+    strip.draw({ curves: model.get('strip')[state.model], shaded: described(state.model).bands, frequency: state.frequency, count: state.n_examples, hidden: state.hidden });
     const band = bandOf(state.frequency);
     outside.textContent = band ? 'rare in training' : 'outside';
     controls.frequency.root.classList.toggle('is-outside', !band || band[2]);
@@ -236,7 +239,7 @@ function render({ model, el }) {
 
   /** What follows the model. */
   function drawModel() {
-    const { word, covered, bands } = about[state.model];
+    const { word, covered, bands } = described(state.model);
     legend.note('transformer', word);
     controls.frequency.shade(bands);
     shaded.textContent = `shaded: trained on ${covered}`;
@@ -254,8 +257,9 @@ function render({ model, el }) {
     const list = view.prompt();
     const queries = grid(reach(), INTERVALS);
     return {
-      model: state.model,
-      bayes: about[state.model].prior,
+      model: ownChoice.named(state.model),
+      choice: state.model,
+      bayes: described(state.model).prior,
       right: model.get('right'),
       doubt: state.doubt,
       xs: Float64Array.from(list, ([x]) => x),
@@ -287,9 +291,9 @@ function render({ model, el }) {
     root: () => root,
     answer(numbers, request) {
       const errors = Object.fromEntries(COMPUTED.map((name) => [name, meanSquare(request.queries, numbers[name], request.truth, request.spread)]));
-      reply = { ...request, ...numbers, errors };
+      reply = { ...request, ...numbers, errors, model: request.choice };
       view.show(reply.queries, Object.fromEntries(COMPUTED.map((name) => [name, reply[name]])));
-      if (request.model === state.model) drawNumbers(reply); // else its classes are others
+      if (request.choice === state.model) drawNumbers(reply); // else its classes are others
       engine.took(`in ${Math.max(1, Math.round(numbers.milliseconds))} ms`);
       table.update();
       el.dispatchEvent(new CustomEvent('icl-drawn', { detail: { latency: performance.now() - request.asked } }));
@@ -299,7 +303,7 @@ function render({ model, el }) {
       if (!reply || reply.round === round) return '';
       return `The faint lines are those of ω = ${reply.frequency} with ${reply.xs.length} examples.`;
     },
-    opened: (models) => markMissing(chooser, models),
+    opened: (models) => markMissing(chooser, [...models, OWN]),
   });
   const { say } = engine;
 
@@ -415,6 +419,27 @@ function render({ model, el }) {
   );
   el.append(root);
   const stopLooking = replaceStill(el);
+  const ownChoice = ownModels({
+    chooser,
+    root,
+    say,
+    chosen() {
+      state.model = OWN;
+      drawModel();
+      showState();
+      changed();
+    },
+    known(bands) {
+      own.bands = bands;
+      own.covered = bands.map(([from, to]) => `${from} to ${to}`).join(' and ') || 'what its card says';
+      if (state.model === OWN) {
+        drawModel();
+        drawLocal();
+      }
+    },
+  });
+  more[1].append(...ownChoice.controls);
+  if (state.model === OWN) ownChoice.offer({ bands: [] });
 
   drawModel();
   showState();

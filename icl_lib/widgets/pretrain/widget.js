@@ -288,8 +288,9 @@ function render({ model, el }) {
     };
     ask();
   };
-  const keep = button('Take it to the explorer', withModel(async ({ bytes, card }) => {
-    await keepModel({ bytes, shape: files.shape, name: card.name });
+  const keep = button('Take it to the explorers', withModel(async ({ bytes, card }) => {
+    const sines = card.recipe.function_class.classes.filter((kind, k) => kind.class === 'Sinusoid' && mixtures.some(([, weights]) => weights[k] > 0));
+    await keepModel({ bytes, shape: files.shape, name: card.name, bands: sines.map(({ low, high }) => [low, high, false]) });
     taken.hidden = false;
     say('It is kept in this browser, and nowhere else.', { stays: true });
   }), { hidden: !onBuiltPage() });
@@ -298,7 +299,8 @@ function render({ model, el }) {
     downloadFile(`${card.name}.json`, `${JSON.stringify(card, null, 2)}\n`, 'application/json');
     say('Two files: the weights, and their card. icl_lib.load takes the path of the first, where the second lies beside it.', { stays: true });
   }));
-  const taken = h('a', { href: `convex_combinations.html?model=${OWN}`, hidden: true }, 'See it between a line and a sine');
+  const see = (page, words) => h('a', { href: `${page}.html?model=${OWN}` }, words);
+  const taken = h('span', { hidden: true }, 'See it ', see('convex_combinations', 'between a line and a sine'), ' or ', see('frequency_extrapolation', 'out of its band'), '.');
 
   const sliders = classes.map((name, k) =>
     slider({
