@@ -16,6 +16,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from math import prod
 from multiprocessing import get_context
 from pathlib import Path
@@ -51,6 +52,7 @@ from icl_lib.page import (
     bayes_prefixes,
     linear_curve,
     page_models,
+    shape_name,
 )
 from icl_lib.samplers import training_seed
 from icl_lib.training import write_whole
@@ -299,18 +301,14 @@ def _prefixes(dtype: torch.dtype, dim: int, n: int) -> tuple[dict[str, Any], tup
 def shape_of(name: str) -> tuple[str, TransformerConfig, torch.dtype]:
     """What the graph of a shipped model's shape is called in the manifest, and what it depends on."""
     config, kind = load(name).config, read_card(name)["dtype"]
-    return _called(config, kind), config, getattr(torch, kind)
-
-
-def _called(config: TransformerConfig, kind: str) -> str:
-    return f"{size_of(config)}-{config.dim}-{config.max_examples}-{kind}"
+    return shape_name(config, kind), config, getattr(torch, kind)
 
 
 def publish_shape(called: str, folder: Path, config: TransformerConfig, dtype: torch.dtype) -> Any:
     """Write the graph of a shape into `folder`; returns its entry in the manifest."""
     places = _places(_fresh(config), dtype)
     return _publish(export_shape(config, dtype).SerializeToString(), folder, f"shape-{called}") | {
-        "dim": config.dim,
+        "model": asdict(config),
         "dtype": str(dtype).removeprefix("torch."),
         "parameters": {
             name: {"shape": list(value.shape), "begin": places[name][0]}
@@ -451,7 +449,7 @@ def export_site(
     names = page_models()
     shapes = {called: kind for called, *kind in map(shape_of, names)}
     # What the reader pretrains on the page is not halved.
-    shapes[_called(pretraining.CONFIG, "float32")] = [pretraining.CONFIG, torch.float32]
+    shapes[shape_name(pretraining.CONFIG, "float32")] = [pretraining.CONFIG, torch.float32]
     calls: dict[str, dict[str, tuple[Any, ...]]] = {
         "shapes": {
             called: (publish_shape, called, folder, *kind) for called, kind in shapes.items()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from icl_lib import bayes, recipes
 from icl_lib.baselines import covariance
 from icl_lib.bayes.graphs import krige_curve
-from icl_lib.model import SIZES, Transformer
+from icl_lib.model import SIZES, Transformer, TransformerConfig, size_of
 from icl_lib.samplers import FunctionClass
 from icl_lib.weights import available, load, read_card
 
@@ -41,6 +41,11 @@ SMOOTH = "smooth"
 
 RIGHT = "right"
 """So the page calls `recipes.RIGHT_BAND`, whose band holds every frequency that it can ask for."""
+
+
+def shape_name(config: TransformerConfig, dtype: str) -> str:
+    """What the manifest calls the graph of all models of a shape whose weights have a type, such as "float16"."""
+    return f"{size_of(config)}-{config.dim}-{config.max_examples}-{dtype}"
 
 
 def prior_of(model: str) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import asdict
 from itertools import product
 
 import numpy as np
@@ -240,6 +241,11 @@ def test_the_graphs_of_pretraining_take_torch_s_steps(pretraining_graphs):
         # The lengths of all phases: one graph serves every one.
         phase = pretraining.PHASES[step]
         drawn = pretraining_graphs("prompts", step=np.array(step), **given)
+        mixture = Mixture(tuple(pretraining.CLASSES.values()), tuple(weights))
+        wanted = sample_prompts(mixture, *drawn["ys"].shape, seed=int(given["seed"]), step=step)
+        np.testing.assert_allclose(drawn["xs"], wanted.xs, atol=1e-5)
+        np.testing.assert_allclose(drawn["ys"], wanted.ys, atol=1e-4)
+        np.testing.assert_array_equal(drawn["class"], wanted.component)
         part = np.s_[: phase.prompts, : phase.points]
         xs, ys = drawn["xs"][part], drawn["ys"][part]
         moved = pretraining_graphs(
@@ -271,7 +277,7 @@ def test_the_manifest_says_what_a_file_of_each_shape_holds():
         data = weights.locate(name).read_bytes()
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         entry = shapes[called]
-        assert entry["dim"] == config.dim and f"torch.{entry['dtype']}" == str(dtype)
+        assert entry["model"] == asdict(config) and f"torch.{entry['dtype']}" == str(dtype)
         del header["__metadata__"]
         told = {name: (held["shape"], held["begin"]) for name, held in entry["parameters"].items()}
         assert told == {

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from icl_lib import Transformer, bayes, sample_prompts
+from icl_lib.model import KIND
 from icl_lib.muon import Muon
 from icl_lib.pretraining import (
     ADAMW_RATE,
@@ -80,6 +81,23 @@ def test_prompts_are_the_sampler_s(step: int) -> None:
         assert torch.equal(found, there)
     fewer = PromptsOfStep(8, 11)(SEED, whole(step), weights)
     assert torch.equal(fewer[1], wanted.ys[:8, :11])
+
+
+def test_the_first_weights_have_random_numbers_of_their_own() -> None:
+    """Not those of the first prompts, as they would have at the same address."""
+    weights = torch.tensor(WEIGHTS, dtype=torch.float64)
+    positions = Packing(CONFIG).unpack(InitialWeights(CONFIG)(SEED))["positions.weight"]
+    kind = (
+        positions[::2] - positions[1::2]
+    )  # what a point's two tokens do not share: a difference of two draws
+    xs, _, _ = PromptsOfStep(1, 128)(SEED, whole(0), weights)
+    assert not torch.allclose(kind[0] / KIND, (xs[0, :64] - xs[0, 64:])[:, 0], atol=1e-3)
+
+
+def test_the_chapter_s_steps_lower_the_loss() -> None:
+    run = Pretraining(seed=1, total=STEPS[1])
+    losses = torch.tensor([run.advance([0.5, 0.5, 0.0, 0.0]) for _ in range(150)])
+    assert losses[-25:].mean() < 0.8 * losses[:25].mean()
 
 
 def test_a_class_of_weight_zero_is_never_drawn() -> None:

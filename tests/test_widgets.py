@@ -1,6 +1,7 @@
 """The Python side of the widgets: what the kernel answers, what still figures show, what front ends are made of."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,11 +32,13 @@ from icl_lib.widgets import (
     SelectionExplorer,
     frequency,
     selection,
+    source,
 )
 from icl_lib.widgets.combinations import QUERIES, curves, draw_inputs, reading
 from icl_lib.widgets.mixture import CLASSES, draw_set
 from icl_lib.widgets.selection import ANSWERS, draw_batch, summary
 
+FOLDER = Path(source.__file__).parent
 MODEL, BAYES = "line+sine-0.5-tiny", "line+sine-0.5"
 
 
@@ -721,7 +724,8 @@ class TestPretraining:
         [
             ({"weights": [1.0]}, "4 numbers"),
             ({"weights": [0.0] * 4}, "not all zero"),
-            ({"weights": [1.0, -0.1, 0.0, 0.0]}, "none negative"),
+            ({"weights": [1.0, -0.1, 0.0, 0.0]}, r"in \[0, 1\]"),
+            ({"weights": [3.0, 1.0, 0.0, 0.0]}, r"in \[0, 1\]"),
             ({"total": 7}, "one of 500, 1000, 3000"),
             ({"seed": -1}, "seed"),
         ],
@@ -749,3 +753,15 @@ class TestPretraining:
             shown_prompts()[0][0, :, 0].tolist(), abs=1e-3
         )
         assert widget.files["shape"] == f"tiny-1-{CONFIG.max_examples}-float32"
+
+    def test_page_and_worker_keep_models_in_one_place(self):
+        """The worker is a file of its own: it cannot share the lines that open the place."""
+        own, engine = (
+            (FOLDER / name).read_text(encoding="utf-8") for name in ("own.js", "engine.js")
+        )
+        for pattern in (
+            r"indexedDB\.open\((.*?)\)",
+            r"createObjectStore\((.*?)\)",
+            "const OWN = (.*?);",
+        ):
+            assert re.search(pattern, own)[1] == re.search(pattern, engine)[1]

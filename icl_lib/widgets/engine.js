@@ -297,7 +297,7 @@ async function pretrain({ id, milliseconds, whole, ...asked }) {
   }
   const learnt = Object.fromEntries(Object.entries(run.state).filter(([name]) => name.startsWith('params')));
   const seen = plain(await look.run({ ...learnt, weights }));
-  const params = Float64Array.from(whole ? Object.keys(learnt).sort().flatMap((name) => Array.from(learnt[name].data)) : []);
+  const params = Float64Array.from(whole ? Object.keys(learnt).flatMap((name) => Array.from(learnt[name].data)) : []);
   return { kind: 'pretrain', id, step: Float64Array.of(run.step), ...seen, params, milliseconds: performance.now() - start };
 }
 
@@ -308,7 +308,7 @@ onmessage = ({ data }) => {
     try {
       postMessage(await ANSWERS[data.kind](data));
     } catch (error) {
-      const { message, script } = failure(`model ${data.model}`, error);
+      const { message, script } = failure(data.kind === 'pretrain' ? 'pretraining' : `model ${data.model}`, error);
       postMessage({ kind: 'failed', id: data.id, message, script });
     }
   });

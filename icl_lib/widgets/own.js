@@ -1,7 +1,7 @@
 /* Models of the reader's own: kept in this browser, and as files that the library reads too.
 
    A kept model is {bytes, shape, name, bands}: a safetensors file, the name of the graph that fits it (a key of the manifest's
-   shapes), what to call it, and the bands of its sines, as far as the page knows. engine.js reads the same place. */
+   shapes), what to call it, and the bands of its sines, null if the page does not know. engine.js reads the same place. */
 
 const OWN = 'yours';
 
@@ -15,15 +15,19 @@ async function inStore(mode, work) {
   });
   try {
     return await new Promise((resolve, reject) => {
-      const request = work(database.transaction('models', mode).objectStore('models'));
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
+      const transaction = database.transaction('models', mode);
+      const request = work(transaction.objectStore('models'));
+      transaction.oncomplete = () => resolve(request.result); // only then is it kept
+      transaction.onabort = transaction.onerror = () => reject(transaction.error);
     });
   } finally {
     database.close();
   }
 }
-const keepModel = (kept) => inStore('readwrite', (store) => store.put(kept, OWN));
+const keepModel = (kept) =>
+  inStore('readwrite', (store) => store.put(kept, OWN)).catch(() => {
+    throw new Error('This browser keeps nothing for this page, as in private windows, or has no room left.');
+  });
 /** The kept model; null if there is none, or if this browser keeps nothing. */
 const keptModel = () => inStore('readonly', (store) => store.get(OWN)).then((kept) => kept ?? null, () => null);
 
@@ -61,13 +65,21 @@ function readSafetensors(bytes) {
   } catch {
     throw refused('its header is damaged');
   }
-  const { __metadata__: metadata = {}, ...entries } = header;
+  const { __metadata__: metadata = {}, ...entries } = header ?? {};
+  const whole = (list) => Array.isArray(list) && list.every((number) => Number.isInteger(number) && number >= 0);
   const tensors = {};
-  for (const [name, { dtype, shape, data_offsets: [begin, end] }] of Object.entries(entries)) {
+  for (const [name, entry] of Object.entries(entries)) {
+    const { dtype, shape, data_offsets: offsets } = entry ?? {};
     const size = { F16: 2, F32: 4 }[dtype];
     if (!size) throw refused(`“${name}” is of type ${dtype}, and F16 or F32 is expected`);
+    if (!whole(shape) || !whole(offsets) || offsets.length !== 2) throw refused(`“${name}” does not say where its numbers are`);
+    const [begin, end] = offsets;
     if (end - begin !== size * shape.reduce((a, b) => a * b, 1) || 8 + length + end > bytes.length) throw refused(`“${name}” is cut off`);
-    tensors[name] = { shape, dtype, bytes: bytes.slice(8 + length + begin, 8 + length + end) };
+    const part = bytes.slice(8 + length + begin, 8 + length + end);
+    // All ones in the exponent: infinite, or no number.
+    const special = size === 2 ? new Uint16Array(part.buffer).some((bits) => (bits & 0x7c00) === 0x7c00) : new Uint32Array(part.buffer).some((bits) => (bits & 0x7f800000) === 0x7f800000);
+    if (special) throw refused(`“${name}” holds what is no finite number`);
+    tensors[name] = { shape, dtype, bytes: part };
   }
   return { tensors, metadata };
 }
@@ -76,11 +88,11 @@ function readSafetensors(bytes) {
 
     `shapes` are those of the manifest. What fits none is refused, with what was expected. */
 function fitModel(bytes, name, shapes) {
-  const { tensors } = readSafetensors(bytes);
+  const { tensors, metadata } = readSafetensors(bytes);
   const given = Object.keys(tensors);
   if (!given.length) throw new Error('This file holds no weights.');
   const same = (a, b) => a.length === b.length && a.every((value, i) => value === b[i]);
-  const curves = Object.entries(shapes).filter(([, { dim }]) => dim === 1);
+  const curves = Object.entries(shapes).filter(([, shape]) => shape.model.dim === 1);
   const type = { float16: 'F16', float32: 'F32' };
   const misfits = ({ parameters, dtype }) =>
     Object.entries(parameters).filter(([key, { shape }]) => !tensors[key] || tensors[key].dtype !== type[dtype] || !same(tensors[key].shape, shape)).map(([key]) => key);
@@ -95,15 +107,25 @@ function fitModel(bytes, name, shapes) {
       : `it has ${given.length} tensors, and ${Object.keys(parameters).length} are expected`;
     throw new Error(`This model has a shape that the page does not know. Nearest is ${called}: ${why}.`);
   }
-  const [shape, { parameters }] = fits;
-  const end = Math.max(...Object.values(parameters).map(({ begin }, i) => begin + tensors[Object.keys(parameters)[i]].bytes.length));
+  const [shape, { parameters, model }] = fits;
+  // The weights do not show into how many heads a block is cut.
+  let told;
+  try {
+    told = JSON.parse(metadata.model);
+  } catch {
+    throw new Error('This file does not say which model it holds: it was not written by this library or this book.');
+  }
+  const other = Object.keys(model).find((key) => told?.[key] !== model[key]);
+  if (other) throw new Error(`This model has a shape that the page does not know. Nearest is ${shape}: its ${other} should be ${model[other]}, and is ${told?.[other]}.`);
+  const end = Math.max(...Object.entries(parameters).map(([key, { begin }]) => begin + tensors[key].bytes.length));
   const whole = new Uint8Array(8 + end); // an empty header: the graphs count from its end
   for (const [key, { begin }] of Object.entries(parameters)) whole.set(tensors[key].bytes, 8 + begin);
-  return { bytes: whole, shape, name, bands: [] };
+  return { bytes: whole, shape, name, bands: null };
 }
 
 /** Keep the model in a file that the reader has opened or dropped; returns it. What is no such file, or fits no graph, is refused. */
 async function openModel(file) {
+  if (file.size > 1e8) throw new Error(`This file has ${Math.round(file.size / 1e6)} MB, far more than any model that the page knows.`);
   const response = await fetch(new URL(`${document.documentElement.dataset.content_root}live/manifest.json`, document.baseURI), { cache: 'no-cache' }).catch(() => null);
   if (!response?.ok) throw new Error('The list of shapes (live/manifest.json) could not be read.');
   const { shapes } = await response.json();
@@ -124,9 +146,12 @@ function ownModels({ chooser, root, say, chosen, known = () => {} }) {
     if (!option.isConnected) chooser.append(option);
     known(bands);
   };
+  let latest;
   const take = async (file) => {
+    latest = file;
     try {
       const kept = await openModel(file);
+      if (latest !== file) return; // another was dropped meanwhile
       version += 1;
       offer(kept);
       chosen();

@@ -185,6 +185,19 @@ def pretrain_still(
         f"<figcaption>{escape(title)} <small>{note(title)}</small></figcaption></figure>"
         for title, xs, ys, truth, bayes, model in shown
     )
+    rows = "".join(
+        f'<tr><th scope="row"><span class="icl-key is-class-{k}"></span>{escape(name)}</th>'
+        f"<td>{escape(pretty(float(errors[k, -1])))}</td><td>{escape(pretty(float(floor[k, -1])))}</td></tr>"
+        for k, name in enumerate(classes)
+    )
+    key = "".join(
+        f'<svg class="icl-sample" aria-hidden="true"><path class="icl-line icl-{look}" d="M1 4H23"/></svg>{text} '
+        for look, text in (
+            ("truth", "the function"),
+            ("transformer", "the transformer"),
+            ("mixture", "exact Bayes for this mixture"),
+        )
+    )
     ends = "".join(f"<span>{at}</span>" for at in ("0", f"{total // 2:,}", f"{total:,} steps"))
     return HTML(
         f'<figure class="icl-still icl-widget icl-pretrain"><style>{css}</style><div class="icl-body">'
@@ -193,7 +206,10 @@ def pretrain_still(
         f'<svg class="icl-plot" role="img" aria-label="{escape(alt)}"><g class="icl-grid">{grid}</g>'
         f'<svg {_BOX}>{drawn}</svg><g class="icl-values">{values}</g>{dots}</svg>'
         f'<div class="icl-ends" aria-hidden="true">{ends}</div></div>'
-        f'<div class="icl-right"></div><div class="icl-cards">{cards}</div></div>'
+        f'<div class="icl-right"><table class="icl-counts"><caption>Error after {examples} examples</caption>'
+        '<thead><tr><th scope="col">Class</th><th scope="col">Transformer</th><th scope="col">Exact Bayes</th>'
+        f'</tr></thead><tbody>{rows}</tbody></table></div><div class="icl-cards">{cards}</div>'
+        f'<p class="icl-caption icl-cards-key">{key}</p></div>'
         "<noscript><p>To pretrain needs scripts; without them the figure stays as it is.</p></noscript></figure>"
     )
 

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from playwright.sync_api import Locator, Page, expect
+from safetensors import safe_open
+from safetensors.torch import save as dump_safetensors
 
 from icl_lib import Transformer, load
 from icl_lib.pretraining import STEPS, Pretraining
-from icl_lib.weights import FOLDER
+from icl_lib.weights import FOLDER, trained_on
 from icl_lib.widgets.combinations import QUERIES
 
 from .conftest import PHONE, Visit
@@ -120,10 +122,13 @@ def test_it_learns_pauses_goes_on_and_takes_another_mixture_on_the_way(
     mixtures = saved(page, tmp_path).card["recipe"]["mixtures"]  # type: ignore[index]
     assert [step for step, _ in mixtures] == [0, 4]
     assert mixtures[1][1] == [0, 1, 0, 0]
+    assert trained_on(load(tmp_path).card).weights == pytest.approx((0.25, 0.75, 0, 0))
     expect(page.locator(f"{ROOT} .icl-counts tr.is-absent")).to_have_count(3)
     button(page, "Start again").click()
     expect(button(page, "Pretrain")).to_be_visible()
     assert icl(page, "state.step") == 0
+    expect(page.locator(f"{ROOT} .icl-said")).to_contain_text("Not trained at all")
+    assert icl(page, "numbers.step")[0] == 0
 
 
 def test_exact_bayes_is_that_of_the_mixture_of_the_moment(visit: Open) -> None:
@@ -176,6 +181,7 @@ def test_the_explorer_shows_what_was_pretrained_here(visit: Open, tmp_path: Path
     here = model.predict_curve(xs[..., None], ys, queries[..., None])[0].numpy()
     np.testing.assert_allclose(numbers["transformer"], here, atol=1e-5)
     expect(page.get_by_label("Transformer pretrained on")).to_have_value("yours")
+    expect(page.get_by_text("shaded: trained on 1 to 3")).to_be_visible()
 
     page = visit("notebooks/frequency_extrapolation.html?model=yours&freq=2&n=20&seed=3").page
     page.wait_for_selector("[data-stage=live]", timeout=PATIENCE)
@@ -203,11 +209,31 @@ def test_a_model_s_file_is_opened_and_what_is_none_is_refused(visit: Open, tmp_p
         ("long.safetensors", (10**6).to_bytes(8, "little") + b"{}", "longer than the file"),
         ("broken.safetensors", (2).to_bytes(8, "little") + b"{]", "header is damaged"),
         ("empty.safetensors", (2).to_bytes(8, "little") + b"{}", "no weights"),
+        ("null.safetensors", (4).to_bytes(8, "little") + b"null", "no weights"),
+        (
+            "odd.safetensors",
+            (23).to_bytes(8, "little") + b'{"a": {"dtype": "F32"}}',
+            "does not say where",
+        ),
     ):
         chooser.set_input_files({"name": name, "mimeType": "", "buffer": content})
         expect(note).to_contain_text(why)
     chooser.set_input_files(FOLDER / "dense-tiny.safetensors")
     expect(note).to_contain_text("read_in.weight")
+    with safe_open(FOLDER / "sine-tiny.safetensors", framework="pt") as file:
+        told = json.loads(file.metadata()["model"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+    for change, why in (
+        ({"model": json.dumps(told | {"heads": 4})}, "its heads should be 2, and is 4"),
+        ({}, "does not say which model"),
+    ):
+        buffer = dump_safetensors(tensors, metadata=change)
+        chooser.set_input_files({"name": "x.safetensors", "mimeType": "", "buffer": buffer})
+        expect(note).to_contain_text(why)
+    broken = tensors | {"norm.bias": tensors["norm.bias"] * torch.nan}
+    buffer = dump_safetensors(broken, metadata={"model": json.dumps(told)})
+    chooser.set_input_files({"name": "x.safetensors", "mimeType": "", "buffer": buffer})
+    expect(note).to_contain_text("no finite number")
     whole = (FOLDER / "sine-tiny.safetensors").read_bytes()
     chooser.set_input_files({"name": "cut.safetensors", "mimeType": "", "buffer": whole[:-8]})
     expect(note).to_contain_text("is cut off")
@@ -217,6 +243,7 @@ def test_a_model_s_file_is_opened_and_what_is_none_is_refused(visit: Open, tmp_p
     page.wait_for_function(
         "document.querySelector('.icl-explorer[role=group]').parentElement.icl.state.model === 'yours'"
     )
+    expect(page.get_by_text("its training band is not known here")).to_be_visible()
     numbers = settled(page)
     inputs = [np.array(numbers[name])[None] for name in ("xs", "ys")] + [QUERIES[None]]
     xs, ys, queries = (torch.tensor(values, dtype=torch.float32) for values in inputs)

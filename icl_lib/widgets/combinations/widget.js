@@ -122,6 +122,15 @@ function render({ model, el }) {
   });
   const belief = posteriorBars();
   const said = h('p', { class: 'icl-said' });
+  let ownBands = null; // of the reader's own model; null: nobody knows
+  const bands = () => (state.model === OWN ? ownBands : [BAND]);
+  const isOutside = (frequency) => bands()?.every(([low, high]) => frequency < low || frequency > high) ?? false;
+  const trainedOn = h('span');
+  function drawBands() {
+    const words = bands()?.map(([low, high]) => `${low} to ${high}`).join(' and ');
+    trainedOn.textContent = words === undefined ? 'its training band is not known here' : words ? `shaded: trained on ${words}` : 'trained on no sines';
+    controls.frequency.shade(bands() ?? []);
+  }
 
   /** Everything that follows the sliders at once, before any engine answers. */
   function drawLocal() {
@@ -130,8 +139,7 @@ function render({ model, el }) {
     legend.note('mixture', state.doubt ? 'with a grain of doubt' : LINES.mixture.note);
     legend.draw(meanSquare(QUERIES, QUERIES.map(truth)));
     belief.name([['line', 'line'], ['sine', 'sine'], ...(state.doubt ? [['other', 'other']] : [])]);
-    const outside = state.frequency < BAND[0] || state.frequency > BAND[1];
-    controls.frequency.root.classList.toggle('is-outside', outside);
+    controls.frequency.root.classList.toggle('is-outside', isOutside(state.frequency));
   }
 
   function drawNumbers(numbers) {
@@ -214,14 +222,14 @@ function render({ model, el }) {
     frequency: sliderFor('frequency', ['Frequency ', it('ω'), ' of the sine'], (value) => value.toFixed(1), {
       band: BAND,
       spoken: (value) =>
-        `${value.toFixed(1)} radians per unit, ${value < BAND[0] || value > BAND[1] ? 'outside' : 'inside'} the training band`,
+        `${value.toFixed(1)} radians per unit${bands() ? `, ${isOutside(value) ? 'outside' : 'inside'} the training band` : ''}`,
     }),
     amplitude: sliderFor('amplitude', ['Amplitude of the sine'], two),
     phase: sliderFor('phase', ['Phase of the sine'], (value) => `${value.toFixed(2)} π`),
     n_examples: sliderFor('n_examples', ['In-context examples'], String),
   };
   controls.frequency.root.append(
-    h('small', { class: 'icl-band-note' }, h('span', {}, 'shaded: trained on 1 to 5'), h('span', { class: 'icl-outside' }, 'outside')),
+    h('small', { class: 'icl-band-note' }, trainedOn, h('span', { class: 'icl-outside' }, 'outside')),
   );
   controls.weight.root.append(
     h('small', { class: 'icl-equation' }, h('span', {}, '0: the sine'), h('span', {}, it('f'), ' = ', it('a'), ' · line + (1 − ', it('a'), ') · sine'), h('span', {}, '1: the line')),
@@ -241,6 +249,7 @@ function render({ model, el }) {
   chooser.append(...model.get('models').map((name) => h('option', { value: name }, modelLabel(name))));
   chooser.addEventListener('change', () => {
     state.model = chooser.value;
+    drawBands();
     changed();
   });
 
@@ -281,6 +290,7 @@ function render({ model, el }) {
   function showState() {
     for (const name in controls) controls[name].set(state[name]);
     chooser.value = state.model;
+    drawBands();
   }
 
   const COLUMNS = ['truth', ...COMPUTED];
@@ -328,9 +338,14 @@ function render({ model, el }) {
       showState();
       changed();
     },
+    known(found) {
+      ownBands = found;
+      drawBands();
+      drawLocal();
+    },
   });
   more[1].append(...own.controls);
-  if (state.model === OWN) own.offer({ bands: [] });
+  if (state.model === OWN) own.offer({ bands: null });
 
   showState();
   drawLocal();

@@ -148,7 +148,7 @@ function render({ model, el }) {
   const state = initial();
   const about = Object.fromEntries(model.get('about').map((one) => [one.name, one]));
   // The reader's own: beside exact Bayes with the prior of the model that is shown first.
-  const own = { ...model.get('about')[0], name: OWN, word: 'yours', covered: 'what its card says', bands: [], note: 'the book’s prior' };
+  const own = { ...model.get('about')[0], name: OWN, word: 'yours', covered: null, bands: null, note: 'the book’s prior' };
   const described = (name) => about[name] ?? own;
   const [low, high] = model.get('whole');
   const widest = REACH * SLIDERS.scale.high;
@@ -181,7 +181,7 @@ function render({ model, el }) {
   const truth = (x) => state.amplitude * Math.sin(state.frequency * x + state.phase * Math.PI);
   /** Far enough for the inputs' scale, and for what was placed by hand at a larger one. */
   const reach = () => Math.max(REACH, REACH * state.scale, ...(state.examples ?? []).map((one) => Math.abs(one[0] ?? 0)));
-  const bandOf = (frequency) => described(state.model).bands.find(([from, to]) => frequency >= from && frequency <= to);
+  const bandOf = (frequency) => (described(state.model).bands ?? []).find(([from, to]) => frequency >= from && frequency <= to);
 
   const view = examplesPlot({
     state,
@@ -231,18 +231,18 @@ function render({ model, el }) {
     legend.draw(meanSquare(xs, xs.map(truth), null, state.scale), state.scale);
     belief.name([...described(state.model).classes, ...(state.doubt ? [['other', 'other']] : [])]);
     legend.note('mixture', state.doubt ? 'with a grain of doubt' : described(state.model).note ?? LINES.mixture.note);
-    strip.draw({ curves: model.get('strip')[state.model], shaded: described(state.model).bands, frequency: state.frequency, count: state.n_examples, hidden: state.hidden });
+    strip.draw({ curves: model.get('strip')[state.model], shaded: described(state.model).bands ?? [], frequency: state.frequency, count: state.n_examples, hidden: state.hidden });
     const band = bandOf(state.frequency);
     outside.textContent = band ? 'rare in training' : 'outside';
-    controls.frequency.root.classList.toggle('is-outside', !band || band[2]);
+    controls.frequency.root.classList.toggle('is-outside', described(state.model).bands !== null && (!band || band[2]));
   }
 
   /** What follows the model. */
   function drawModel() {
     const { word, covered, bands } = described(state.model);
     legend.note('transformer', word);
-    controls.frequency.shade(bands);
-    shaded.textContent = `shaded: trained on ${covered}`;
+    controls.frequency.shade(bands ?? []);
+    shaded.textContent = bands ? `shaded: trained on ${covered}` : 'its training band is not known here';
     chooser.value = state.model;
   }
 
@@ -326,6 +326,7 @@ function render({ model, el }) {
     frequency: sliderFor('frequency', ['Frequency ', it('ω')], (value) => `${two(value)} rad/unit`, {
       spoken(value) {
         const band = bandOf(value);
+        if (!described(state.model).bands) return `${value} radians per unit`;
         return `${value} radians per unit, ${!band ? 'outside the training band' : band[2] ? 'rare in training' : 'inside the training band'}`;
       },
     }),
@@ -431,7 +432,7 @@ function render({ model, el }) {
     },
     known(bands) {
       own.bands = bands;
-      own.covered = bands.map(([from, to]) => `${from} to ${to}`).join(' and ') || 'what its card says';
+      own.covered = bands?.map(([from, to]) => `${from} to ${to}`).join(' and ') || 'no sines';
       if (state.model === OWN) {
         drawModel();
         drawLocal();
@@ -439,7 +440,7 @@ function render({ model, el }) {
     },
   });
   more[1].append(...ownChoice.controls);
-  if (state.model === OWN) ownChoice.offer({ bands: [] });
+  if (state.model === OWN) ownChoice.offer({ bands: null });
 
   drawModel();
   showState();

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from math import isfinite
 from time import perf_counter
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 import traitlets
 from IPython.display import HTML
 
+from icl_lib.page import shape_name
 from icl_lib.pretraining import (
     CLASSES,
     CONFIG,
@@ -32,6 +32,8 @@ from icl_lib.widgets.kernel import LiveWidget, serve, within
 from icl_lib.widgets.source import source
 from icl_lib.widgets.still import pretrain_still
 
+_VIEWS = 4  # of one widget, each with a run of its own
+
 ANSWERS = ("errors", "curves", "floor", "bayes")
 """What `Look` measures, in its order."""
 
@@ -40,15 +42,15 @@ class PretrainExplorer(LiveWidget):
     """A tiny transformer, pretrained before the reader's eyes, beside exact Bayes for the mixture of the moment.
 
     Args:
-        weights: relative weight of each of `icl_lib.pretraining.CLASSES`, not negative, not all zero; the front end
+        weights: relative weight of each of `icl_lib.pretraining.CLASSES`, in [0, 1], not all zero; the front end
             divides them by their sum.
         seed: of the first weights and of the prompts, in [0, 2**32).
         total: steps of a run, one of `icl_lib.pretraining.STEPS`.
         key: prefix of the view's keys in the address; needed where a page has several explorers.
 
     Raises:
-        ValueError: weights of another number than the classes, negative, not finite, or all zero; another number of
-            steps; a seed outside its range.
+        ValueError: weights of another number than the classes, outside [0, 1], or all zero; another number of steps; a
+            seed outside its range.
         TypeError: an argument that it does not have.
     """
 
@@ -60,7 +62,7 @@ class PretrainExplorer(LiveWidget):
     examples = traitlets.Int(EXAMPLES, read_only=True).tag(sync=True)
     shown = traitlets.List(traitlets.Dict(), read_only=True).tag(sync=True)
     weights = traitlets.List(traitlets.Float(), [0.5, 0.5, 0.0, 0.0]).tag(sync=True)
-    seed = traitlets.Int(1).tag(sync=True)
+    seed = traitlets.Int(2).tag(sync=True)
     total = traitlets.Int(STEPS[1]).tag(sync=True)
     key = traitlets.Unicode("").tag(sync=True)
     first = traitlets.Dict(help="what the first view shows, from `still`").tag(sync=True)
@@ -72,7 +74,7 @@ class PretrainExplorer(LiveWidget):
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
-        self._run: tuple[str, Pretraining] | None = None
+        self._runs: dict[str, Pretraining] = {}
         self._look = Look(CONFIG)
         serve(self, "pretrain", list, self._compute)
 
@@ -94,7 +96,7 @@ class PretrainExplorer(LiveWidget):
                 name: {"shape": list(packing.shapes[name]), "begin": begins[k] + begin}
                 for name, (k, begin) in packing.places().items()
             },
-            "shape": "tiny-1-41-float32",
+            "shape": shape_name(CONFIG, "float32"),
             "metadata": {
                 "format": FORMAT,
                 "model": json.dumps({key: value for key, value in model.items() if key != "class"}),
@@ -119,11 +121,11 @@ class PretrainExplorer(LiveWidget):
         weights: list[float] = proposal["value"]
         if (
             len(weights) != len(CLASSES)
-            or not all(isfinite(w) and w >= 0 for w in weights)
+            or not all(0 <= w <= 1 for w in weights)
             or sum(weights) == 0
         ):
             raise ValueError(
-                f"weights must be {len(CLASSES)} numbers, none negative, not all zero, got {weights}"
+                f"weights must be {len(CLASSES)} numbers in [0, 1], not all zero, got {weights}"
             )
         return weights
 
@@ -139,9 +141,11 @@ class PretrainExplorer(LiveWidget):
     def _compute(self, content: dict[str, Any], arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Steps of the run that the front end names, for about as long as it says, and how the model then does."""
         begin = perf_counter()
-        if self._run is None or self._run[0] != content["run"]:
-            self._run = content["run"], Pretraining(content["seed"], content["total"])
-        run = self._run[1]
+        name = content["run"]
+        run = self._runs.pop(name, None) or Pretraining(content["seed"], content["total"])
+        self._runs[name] = run  # the newest comes last
+        for old in list(self._runs)[:-_VIEWS]:
+            del self._runs[old]
         spent = content["milliseconds"] / 1000
         while run.step < content["until"] and perf_counter() - begin < spent:
             run.advance(content["weights"])
@@ -160,9 +164,9 @@ class PretrainExplorer(LiveWidget):
         Raises:
             ValueError: none yet.
         """
-        if self._run is None:
+        if not self._runs:
             raise ValueError("nothing has been pretrained yet: press Pretrain")
-        return self._run[1].model()
+        return list(self._runs.values())[-1].model()
 
     def still(self) -> HTML:
         """The first view as a still figure, to be displayed before the widget: it needs no script."""

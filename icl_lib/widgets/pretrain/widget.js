@@ -30,7 +30,12 @@ function render({ model, el }) {
   const classes = model.get('classes');
   const shown = model.get('shown');
   const examples = model.get('examples');
-  const initial = () => ({ weights: [...model.get('weights')], seed: model.get('seed'), total: model.get('total') });
+  const phone = matchMedia('(pointer: coarse)').matches;
+  const initial = () => ({
+    weights: [...model.get('weights')],
+    seed: model.get('seed'),
+    total: phone ? Math.min(...model.get('totals')) : model.get('total'),
+  });
   const state = { ...initial(), running: false, step: 0 };
   let run = fresh('run');
   let round = 0;
@@ -39,6 +44,9 @@ function render({ model, el }) {
   let mixtures = []; // of this run: [step, weights], whenever they have changed
   let pauseAt = Infinity; // a step
   let then = null; // what to do with the whole model, once it has come
+  let asked = 0; // how many requests
+  let asleep = false; // paused because nobody looks
+  let lost = 0; // steps of a run that the engine took with it
 
   // ---- the view in the address ----
 
@@ -82,6 +90,7 @@ function render({ model, el }) {
       one.setAttribute('d', errorPath(points('errors')));
       bayes.setAttribute('d', errorPath(last ? [...points('floor'), [1, last.floor[k]]] : []));
       for (const line of [one, bayes, dot]) line.classList.toggle('is-absent', all[k] === 0);
+      dot.toggleAttribute('hidden', !last);
       dot.setAttribute('cx', `${100 * across(last?.step ?? 0)}%`);
       dot.setAttribute('cy', level(clamp(last?.errors[k] ?? 0, 0, CEILING)));
     });
@@ -112,6 +121,8 @@ function render({ model, el }) {
     cards.forEach(({ title, truth, paths, thumb, note }, i) => {
       const own = classes.indexOf(title);
       note.textContent = own < 0 ? 'never in the mixture' : all[own] === 0 ? 'not in the mixture' : '';
+      thumb.setAttribute('aria-label', `A prompt of kind ${title}, with ${shown[i].xs.length} examples.`);
+      for (const path of Object.values(paths)) path.setAttribute('d', '');
       if (!seen) return;
       const [curve, bayes] = ['curves', 'bayes'].map((who) => seen[who].slice(i * grid.length, (i + 1) * grid.length));
       paths.model.setAttribute('d', curvePath(grid, curve, REACH, TOP));
@@ -144,6 +155,7 @@ function render({ model, el }) {
       mine.textContent = seen ? pretty(at(seen.errors, k)) : '–';
       best.textContent = seen ? pretty(at(seen.floor, k)) : '–';
     });
+    said.textContent = '';
     if (!seen) return;
     const taught = classes.map((name, k) => [name, k]).filter(([, k]) => all[k] > 0);
     const parts = taught.map(([name, k]) => `${pretty(at(seen.errors, k))} on a ${name}`);
@@ -158,9 +170,8 @@ function render({ model, el }) {
     sliders.forEach(({ set }, k) => set(state.weights[k]));
     const done = state.step >= state.total;
     start.textContent = state.running ? 'Pause' : done ? 'Pretrained' : state.step > 0 ? 'Continue' : 'Pretrain';
-    start.disabled = done;
-    start.setAttribute('aria-pressed', String(state.running));
-    for (const one of [keep, saveFile]) one.disabled = state.step === 0 || state.running;
+    start.setAttribute('aria-disabled', String(done)); // and not disabled, which would take the focus from it
+    for (const one of [keep, saveFile]) one.disabled = state.step === 0 || state.running || then !== null;
     again.disabled = state.step === 0 && !state.running;
     chooser.value = state.total;
     chooser.disabled = state.step > 0 || state.running;
@@ -177,7 +188,19 @@ function render({ model, el }) {
   // ---- the engine ----
 
   const until = () => Math.min(state.total, pauseAt);
-  const wanted = () => ({ run, seed: state.seed, total: state.total, until: until(), weights: shares(), milliseconds: state.running ? SLICE : 0, whole: then !== null, round });
+  const wanted = () => ({ run, seed: state.seed, total: state.total, until: until(), weights: shares(), milliseconds: state.running ? SLICE : 0, whole: then !== null, round, serial: asked });
+  const send = () => {
+    asked += 1;
+    engine.ask();
+  };
+  /** No run: as before the first step. */
+  function forget() {
+    state.running = false;
+    run = fresh('run');
+    [history, mixtures, seen, then] = [[], [], null, null];
+    state.step = 0;
+    taken.hidden = true;
+  }
   const engine = livingEngine({
     el,
     model,
@@ -185,31 +208,27 @@ function render({ model, el }) {
     wanted,
     root: () => root,
     answer(numbers, request) {
-      if (request.run !== run) {
-        engine.ask(); // started again meanwhile
-        return;
-      }
+      if (request.run !== run) return; // started again meanwhile: that was asked for
+      lost = 0;
       if (numbers.step[0] > state.step && mixtures.at(-1)?.[1].join() !== request.weights.join()) mixtures.push([state.step, request.weights]);
       takeIn(numbers);
-      if (request.whole) {
-        then?.(numbers.params);
+      if (request.whole && then) {
+        then(numbers.params, { seed: request.seed, total: request.total, step: state.step, mixtures: [...mixtures] });
         then = null;
       }
-      if (state.step >= until()) state.running = false;
+      const ended = state.running && state.step >= until();
+      if (ended) state.running = false;
       draw();
-      if (state.running || request.round !== round) engine.ask();
+      if (ended) say(`${said.textContent}`, { stays: true });
+      if (state.running && request.serial === asked) send(); // else a newer request is on its way
       el.dispatchEvent(new CustomEvent('icl-drawn', { detail: { step: state.step } }));
     },
     failed() {
-      const lost = state.step;
-      state.running = false;
-      run = fresh('run');
-      history = [];
-      mixtures = [];
-      then = null;
-      state.step = 0;
+      lost ||= state.step;
+      asleep = false;
+      forget();
       draw();
-      return lost ? `The run was lost after ${inWords(lost)} steps: press Pretrain to begin again.` : '';
+      return lost ? `The run was lost after ${inWords(lost)} steps. Press Try again, then Pretrain.` : '';
     },
     opened() {},
   });
@@ -217,23 +236,22 @@ function render({ model, el }) {
 
   function ask() {
     round += 1;
-    engine.ask();
+    send();
     draw();
   }
   function anew() {
-    state.running = false;
-    run = fresh('run');
-    history = [];
-    mixtures = [];
-    then = null;
-    state.step = 0;
+    forget();
     ask();
   }
-  const phone = matchMedia('(pointer: coarse)').matches;
   const start = button('Pretrain', () => {
+    if (state.step >= state.total) return;
+    if (engine.stage === 'failed') {
+      say('Press Try again first.');
+      return;
+    }
     state.running = !state.running;
+    send(); // on pausing too: a request that waits its turn is then for no more steps
     if (state.running) {
-      engine.ask();
       if (phone && state.step === 0) say('The processor works hard for a minute or more: mind the battery. Fewer steps cost less.', { stays: true });
     }
     draw();
@@ -249,53 +267,61 @@ function render({ model, el }) {
     anew();
     address.write(null);
   });
-  const link = button('Copy link', () => {
+  const link = button('Copy link', async () => {
     share(0);
-    copyLink(say);
+    await copyLink(say);
+    if (mixtures.length > 1) say('Link copied. It has the mixture of the moment: a run from it has that from its first step on.', { stays: true });
   }, { hidden: !onBuiltPage() });
 
   // ---- the model, to take away ----
 
   const files = model.get('files');
   /** The model in the file format of the library, and its card. */
-  async function asFiles(params) {
+  function asFile(params) {
     const tensors = Object.fromEntries(
       Object.entries(files.parameters).map(([name, { shape, begin }]) => {
         const length = shape.reduce((a, b) => a * b, 1);
         return [name, { shape, data: Float32Array.from(params.slice(begin, begin + length)) }];
       }),
     );
-    const bytes = writeSafetensors(tensors, files.metadata);
+    return writeSafetensors(tensors, files.metadata);
+  }
+  async function cardOf(bytes, { seed, total, step, mixtures: met }) {
     const digest = await crypto.subtle?.digest('SHA-256', bytes);
     if (!digest) throw new Error('This page was not served over https, and without that the browser makes no checksum, which a card needs.');
     const { recipe, ...card } = files.card;
-    const [seed, steps] = [state.seed, state.step];
-    const weights = mixtures.at(-1)?.[1] ?? shares();
+    // What it has met on the whole: the mixtures, each weighted by its steps.
+    const ends = [...met.slice(1).map(([from]) => from), step];
+    const weights = classes.map((_, k) => met.reduce((sum, [from, mixture], i) => sum + (mixture[k] * (ends[i] - from)) / step, 0));
     Object.assign(card, {
-      name: `pretrained-${seed}-${steps}`, seed, steps,
-      recipe: { ...recipe, function_class: { ...recipe.function_class, weights }, seed, steps: state.total, mixtures },
+      name: nameOf({ seed, step }), seed, steps: step,
+      recipe: { ...recipe, function_class: { ...recipe.function_class, weights }, seed, steps: total, mixtures: met },
       sha256: [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join(''),
     });
-    return { bytes, card };
+    return card;
   }
+  const nameOf = ({ seed, step }) => `pretrained-${seed}-${step}`;
   const withModel = (work) => () => {
-    then = async (params) => {
+    then = async (params, what) => {
       try {
-        await work(await asFiles(params));
+        await work(asFile(params), what);
       } catch (error) {
         say(error.message, { stays: true });
       }
     };
     ask();
   };
-  const keep = button('Take it to the explorers', withModel(async ({ bytes, card }) => {
-    const sines = card.recipe.function_class.classes.filter((kind, k) => kind.class === 'Sinusoid' && mixtures.some(([, weights]) => weights[k] > 0));
-    await keepModel({ bytes, shape: files.shape, name: card.name, bands: sines.map(({ low, high }) => [low, high, false]) });
+  const keep = button('Take it to the explorers', withModel(async (bytes, what) => {
+    const kinds = files.card.recipe.function_class.classes;
+    const sines = kinds.filter((kind, k) => kind.class === 'Sinusoid' && what.mixtures.some(([, weights]) => weights[k] > 0));
+    await keepModel({ bytes, shape: files.shape, name: nameOf(what), bands: sines.map(({ low, high }) => [low, high, false]) });
     taken.hidden = false;
     say('It is kept in this browser, and nowhere else.', { stays: true });
   }), { hidden: !onBuiltPage() });
-  const saveFile = button('Save as a file', withModel(({ bytes, card }) => {
+  const saveFile = button('Save as a file', withModel(async (bytes, what) => {
+    const card = await cardOf(bytes, what);
     downloadFile(`${card.name}.safetensors`, bytes, 'application/octet-stream');
+    await new Promise((resolve) => setTimeout(resolve, 300)); // two at once are one too many for some browsers
     downloadFile(`${card.name}.json`, `${JSON.stringify(card, null, 2)}\n`, 'application/json');
     say('Two files: the weights, and their card. icl_lib.load takes the path of the first, where the second lies beside it.', { stays: true });
   }));
@@ -327,20 +353,20 @@ function render({ model, el }) {
     share();
     anew();
   });
-  if (phone && !shared) state.total = Math.min(...model.get('totals'));
 
   // A page that nobody looks at does not work on.
-  let asleep = false;
   const onVisibility = () => {
     if (document.hidden && state.running) {
       state.running = false;
       asleep = true;
+      send();
       say('Paused while this tab was in the background.', { stays: true });
       draw();
     } else if (!document.hidden && asleep) {
       asleep = false;
       state.running = true;
-      engine.ask();
+      say('');
+      send();
       draw();
     }
   };
@@ -387,6 +413,13 @@ function render({ model, el }) {
   if (unread.length) say(unreadWords(unread), { stays: true });
   engine.begin(shared);
 
+  const takeTraits = () => {
+    Object.assign(state, initial());
+    anew();
+  };
+  const followed = ['weights', 'seed', 'total'].map((name) => `change:${name}`);
+  for (const name of followed) model.on(name, takeTraits);
+
   /** For tests and for curious readers at the console: the state, and the latest numbers. */
   el.icl = {
     get state() {
@@ -401,6 +434,7 @@ function render({ model, el }) {
   return () => {
     stopLooking();
     state.running = false;
+    for (const name of followed) model.off(name, takeTraits);
     document.removeEventListener('visibilitychange', onVisibility);
     address.close();
     engine.close();
