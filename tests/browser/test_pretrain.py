@@ -1,7 +1,7 @@
 """A transformer is pretrained on the built page, saved, kept, and shown by the explorer of combinations."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,20 @@ def saved(page: Page, folder: Path) -> Transformer:
     for download in found:
         download.save_as(folder / download.suggested_filename)
     return load(folder)
+
+
+FORGET = """() => new Promise((resolve, reject) => {
+  const request = indexedDB.deleteDatabase('beyond-the-mixture');
+  request.onsuccess = resolve;
+  request.onerror = request.onblocked = reject;
+})"""
+
+
+@pytest.fixture
+def kept_no_longer(visit: Open) -> Iterator[None]:
+    """Models that a test keeps in the browser end with the test: pages of other tests share it."""
+    yield
+    visit("search.html").page.evaluate(FORGET)
 
 
 def test_it_stands_in_the_still_figures_place(visit: Open) -> None:
@@ -166,6 +180,7 @@ def test_a_phone_is_offered_fewer_steps_and_told_of_its_battery(visit: Open) -> 
     button(page, "Pause").tap()
 
 
+@pytest.mark.usefixtures("kept_no_longer")
 def test_the_explorer_shows_what_was_pretrained_here(visit: Open, tmp_path: Path) -> None:
     page = open_chapter(visit, "?w=0.5_0.5_0_0&seed=7&steps=500")
     pretrain(page, 5)
@@ -199,6 +214,7 @@ def test_the_explorer_shows_what_was_pretrained_here(visit: Open, tmp_path: Path
     expect(page.get_by_text("shaded: trained on 1 to 3")).to_be_visible()
 
 
+@pytest.mark.usefixtures("kept_no_longer")
 def test_a_model_s_file_is_opened_and_what_is_none_is_refused(visit: Open, tmp_path: Path) -> None:
     page = open_live(visit, "a=0.5&n=20&seed=3")
     before = settled(page)
