@@ -475,10 +475,10 @@ class Look(nn.Module):
 
 
 def _average(
-    means: Float[Tensor, classes * asked],
+    means: Float[Tensor, "classes ..."],
     prior: Float[Tensor, " classes"],
-    evidences: Float[Tensor, classes * told],
-) -> Float[Tensor, "*asked"]:
+    evidences: Float[Tensor, "classes ..."],
+) -> Float[Tensor, ...]:
     """What exact Bayes predicts: the mean of the classes' predictions, weighted by prior times evidence."""
     log_posterior = prior.reshape(-1, *[1] * (evidences.ndim - 1)) + evidences
     return (log_posterior.softmax(0) * means).sum(0)

@@ -122,6 +122,28 @@ function slider({ label, min, max, step, values, value, band, text, spoken, onin
   return self;
 }
 
+/** A slider for the weight of each class of a mixture, not all of which can be zero.
+
+    `weights()` and `shares()` are those of the moment; `label(name)` names a slider, `moved(k, value)` is told of a new weight,
+    `refused()` of the last one going to zero. */
+function weightSliders({ names, weights, shares, label, moved, refused }) {
+  const sliders = names.map((name, k) =>
+    slider({
+      label: [h('span', { class: `icl-key is-class-${k}` }), ...label(name)],
+      min: 0, max: 1, step: 0.01, value: weights()[k],
+      text: (value) => `${value.toFixed(2)} (share ${shares()[k].toFixed(2)})`,
+      spoken: (value) => `${value.toFixed(2)}; share of the mixture ${shares()[k].toFixed(2)}`,
+      oninput(value) {
+        if (value === 0 && weights().every((weight, j) => j === k || weight === 0)) {
+          refused();
+          sliders[k].set(weights()[k]);
+        } else moved(k, value);
+      },
+    }),
+  );
+  return sliders;
+}
+
 /** Does this page belong to the built book? Then it has no kernel, and its address may carry a view. */
 const onBuiltPage = () => document.documentElement.dataset.content_root !== undefined;
 

@@ -46,25 +46,19 @@ function render({ model, el }) {
 
   // ---- the weights, and the unit interval they cut ----
 
-  const sliders = classes.map((name, k) =>
-    slider({
-      label: [h('span', { class: `icl-key is-class-${k}` }), `Weight of the ${name}`],
-      min: 0, max: 1, step: 0.01, value: state.weights[k],
-      text: (value) => `${value.toFixed(2)} (share ${shares()[k].toFixed(2)})`,
-      spoken: (value) => `${value.toFixed(2)}; share of the mixture ${shares()[k].toFixed(2)}`,
-      oninput(value) {
-        if (value === 0 && state.weights.every((weight, j) => j === k || weight === 0)) {
-          say('One weight at least must be above zero.');
-          sliders[k].set(state.weights[k]);
-          return;
-        }
-        hush();
-        state.weights[k] = value;
-        draw();
-        share();
-      },
-    }),
-  );
+  const sliders = weightSliders({
+    names: classes,
+    weights: () => state.weights,
+    shares,
+    label: (name) => [`Weight of the ${name}`],
+    refused: () => say('One weight at least must be above zero.'),
+    moved(k, value) {
+      hush();
+      state.weights[k] = value;
+      draw();
+      share();
+    },
+  });
   const parts = classes.map((_, k) => h('div', { class: `icl-part is-class-${k}` }));
   const ticks = h('div', { class: 'icl-ticks' });
   const interval = h(

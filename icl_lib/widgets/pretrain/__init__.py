@@ -54,7 +54,7 @@ class PretrainExplorer(LiveWidget):
         TypeError: an argument that it does not have.
     """
 
-    _esm = source("shared.js", "own.js", "pretrain/widget.js")
+    _esm = source("shared.js", "own.js", "plot.js", "pretrain/widget.js")
     _css = source("shared.css", "pretrain/widget.css")
 
     classes = traitlets.List(traitlets.Unicode(), list(CLASSES), read_only=True).tag(sync=True)

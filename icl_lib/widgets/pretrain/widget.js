@@ -3,14 +3,12 @@
    The steps are taken by an engine (shared.js), some at a time: in the running kernel, or in the browser, on graphs of the torch
    code of icl_lib. This file asks for the next ones, and draws. */
 
-const REACH = 3;
 const TOP = 3;
 const CEILING = 1.4; // of the error's axis
 const SLICE = 350; // milliseconds of steps between two pictures
 
 const PRETRAIN = { kind: 'pretrain', settings: ['run', 'seed', 'total', 'until', 'weights', 'milliseconds', 'whole'], asks: [], answers: ['step', 'errors', 'curves', 'floor', 'bayes', 'params'] };
 
-const box = (...children) => s('svg', { viewBox: '0 0 600 400', preserveAspectRatio: 'none', width: '100%', height: '100%' }, ...children);
 const inWords = (step) => step.toLocaleString('en');
 
 /** A path through [[share of the width, error]]. */
@@ -79,7 +77,7 @@ function render({ model, el }) {
   const marks = s('g', { class: 'icl-grid' }, ...[0, 0.5, 1].map((error) => s('line', { x1: 0, x2: '100%', y1: level(error), y2: level(error) })));
   const names = s('g', { class: 'icl-values' }, ...[[0.5, '0.5'], [1, '1: always 0']].map(([error, text]) => s('text', { x: 6, y: level(error), dy: -4 }, text)));
   const ends = [h('span', {}, '0'), h('span'), h('span')];
-  const plot = s('svg', { class: 'icl-plot', role: 'img' }, marks, box(...lines.flatMap(({ model: one, bayes }) => [bayes, one])), names, ...lines.map(({ dot }) => dot));
+  const plot = s('svg', { class: 'icl-plot', role: 'img' }, marks, s('svg', BOX, ...lines.flatMap(({ model: one, bayes }) => [bayes, one])), names, ...lines.map(({ dot }) => dot));
 
   function drawErrors() {
     const all = shares();
@@ -102,20 +100,14 @@ function render({ model, el }) {
 
   // ---- the held prompts ----
 
-  const grid = Array.from({ length: shown[0].truth.length }, (_, i) => -REACH + (2 * REACH * i) / (shown[0].truth.length - 1));
+  const queries = grid(REACH, shown[0].truth.length - 1);
   const cards = shown.map(({ title, xs, ys, truth }) => {
     const dots = xs.map((x, j) => s('circle', { r: 2, cx: `${(x / REACH + 1) * 50}%`, cy: `${(1 - ys[j] / TOP) * 50}%` }));
     const paths = Object.fromEntries(['bayes', 'model'].map((who) => [who, s('path', { class: `icl-line icl-${who === 'bayes' ? 'mixture' : 'transformer'}` })]));
-    const thumb = s('svg', { class: 'icl-thumb', role: 'img' }, box(s('path', { class: 'icl-line icl-truth', d: curvePath(grid, truth, REACH, TOP) }), paths.bayes, paths.model), ...dots);
+    const thumb = s('svg', { class: 'icl-thumb', role: 'img' }, s('svg', BOX, s('path', { class: 'icl-line icl-truth', d: curvePath(queries, truth, REACH, TOP) }), paths.bayes, paths.model), ...dots);
     const note = h('small');
     return { title, truth, paths, thumb, note, root: h('figure', { class: 'icl-card' }, thumb, h('figcaption', {}, title, ' ', note)) };
   });
-  /** Mean of the squared differences over the grid, weighted as x ~ N(0, 1) does. */
-  const meanSquare = (numbers, truth) => {
-    const weigh = grid.map((x) => Math.exp((-x * x) / 2));
-    return weigh.reduce((sum, w, i) => sum + w * (numbers[i] - truth[i]) ** 2, 0) / weigh.reduce((sum, w) => sum + w, 0);
-  };
-
   function drawCards() {
     const all = shares();
     cards.forEach(({ title, truth, paths, thumb, note }, i) => {
@@ -124,10 +116,10 @@ function render({ model, el }) {
       thumb.setAttribute('aria-label', `A prompt of kind ${title}, with ${shown[i].xs.length} examples.`);
       for (const path of Object.values(paths)) path.setAttribute('d', '');
       if (!seen) return;
-      const [curve, bayes] = ['curves', 'bayes'].map((who) => seen[who].slice(i * grid.length, (i + 1) * grid.length));
-      paths.model.setAttribute('d', curvePath(grid, curve, REACH, TOP));
-      paths.bayes.setAttribute('d', curvePath(grid, bayes, REACH, TOP));
-      const [mine, best] = [curve, bayes].map((line) => pretty(meanSquare(line, truth)));
+      const [curve, bayes] = ['curves', 'bayes'].map((who) => seen[who].slice(i * queries.length, (i + 1) * queries.length));
+      paths.model.setAttribute('d', curvePath(queries, curve, REACH, TOP));
+      paths.bayes.setAttribute('d', curvePath(queries, bayes, REACH, TOP));
+      const [mine, best] = [curve, bayes].map((line) => pretty(meanSquare(queries, line, truth)));
       thumb.setAttribute('aria-label', `A prompt of kind ${title}, with ${shown[i].xs.length} examples. Mean squared error: transformer ${mine}, exact Bayes ${best}.`);
     });
   }
@@ -219,7 +211,7 @@ function render({ model, el }) {
       const ended = state.running && state.step >= until();
       if (ended) state.running = false;
       draw();
-      if (ended) say(`${said.textContent}`, { stays: true });
+      if (ended) say(said.textContent, { stays: true });
       if (state.running && request.serial === asked) send(); // else a newer request is on its way
       el.dispatchEvent(new CustomEvent('icl-drawn', { detail: { step: state.step } }));
     },
@@ -328,24 +320,18 @@ function render({ model, el }) {
   const see = (page, words) => h('a', { href: `${page}.html?model=${OWN}` }, words);
   const taken = h('span', { hidden: true }, 'See it ', see('convex_combinations', 'between a line and a sine'), ' or ', see('frequency_extrapolation', 'out of its band'), '.');
 
-  const sliders = classes.map((name, k) =>
-    slider({
-      label: [h('span', { class: `icl-key is-class-${k}` }), h('span', { class: 'icl-hidden' }, 'Weight of the '), name],
-      min: 0, max: 1, step: 0.01, value: state.weights[k],
-      text: (value) => `${value.toFixed(2)} (share ${shares()[k].toFixed(2)})`,
-      spoken: (value) => `${value.toFixed(2)}; share of the mixture ${shares()[k].toFixed(2)}`,
-      oninput(value) {
-        if (value === 0 && state.weights.every((weight, j) => j === k || weight === 0)) {
-          say('One weight at least must be above zero.');
-          sliders[k].set(state.weights[k]);
-          return;
-        }
-        state.weights[k] = value;
-        share();
-        ask();
-      },
-    }),
-  );
+  const sliders = weightSliders({
+    names: classes,
+    weights: () => state.weights,
+    shares,
+    label: (name) => [h('span', { class: 'icl-hidden' }, 'Weight of the '), name],
+    refused: () => say('One weight at least must be above zero.'),
+    moved(k, value) {
+      state.weights[k] = value;
+      share();
+      ask();
+    },
+  });
   const chooserId = fresh('steps');
   const chooser = h('select', { id: chooserId }, ...model.get('totals').map((total) => h('option', { value: total }, `${inWords(total)} steps`)));
   chooser.addEventListener('change', () => {
