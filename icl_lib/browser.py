@@ -26,6 +26,9 @@ from typing import Any, Literal
 import onnx
 import torch
 from onnx import numpy_helper
+from onnx_ir.passes import PassManager
+from onnx_ir.passes import common as tidying
+from onnxscript.optimizer import fold_constants_ir
 from safetensors.torch import save as dump_safetensors
 from torch import Tensor, nn
 from torch._decomp import core_aten_decompositions
@@ -65,6 +68,17 @@ POSTERIORS = (*PREFIX_BAYES, *BAYES, SMOOTH)
 """What the page computes exactly, but for the priors of BAND_BAYES."""
 PRETRAINING = ("initial", "prompts", "step", "look")
 """The graphs by which the page pretrains a model."""
+_FOLDED = 2048
+"""The most numbers of a constant that is worked out beforehand; larger ones are cheaper to compute than to fetch."""
+_TIDY = PassManager(
+    [
+        tidying.CommonSubexpressionEliminationPass(),
+        tidying.IdentityEliminationPass(),
+        tidying.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        tidying.RemoveUnusedNodesPass(),
+        tidying.RemoveUnusedFunctionsPass(),
+    ]
+)
 _ENGINE = Path(__file__).parent / "widgets" / "engine.js"
 
 
@@ -114,10 +128,12 @@ def _export(
     names: list[str],
     outputs: list[str],
     dynamic: Any,
-    *,
-    optimize: bool = True,
 ) -> onnx.ModelProto:
-    """A module as a graph, without what the exporter notes down about it."""
+    """A module as a graph, without what the exporter notes down about it.
+
+    Constants are folded, and no more: the exporter's own simplifier takes longer than all the rest together, and takes
+    AdamW's epsilon for nothing. What is left to simplify the runtime simplifies.
+    """
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -127,12 +143,14 @@ def _export(
             dynamo=True,
             external_data=False,
             verbose=False,
-            optimize=optimize,
+            optimize=False,
             input_names=names,
             output_names=outputs,
             dynamic_shapes=dynamic,
         )
     assert program is not None
+    fold_constants_ir(program.model, output_size_limit=_FOLDED)
+    _TIDY(program.model)
     proto = program.model_proto
     for node in proto.graph.node:  # where it came from in the source, several times its own size
         node.ClearField("metadata_props")
@@ -266,8 +284,7 @@ def _trace_operations(
     traced = make_fx(function, table, kind)(*(shaped if free else flat))
     traced.graph.eliminate_dead_code()
     traced.recompile()
-    # As they are: the exporter's own simplifier takes AdamW's epsilon for nothing.
-    return _export(traced, tuple(flat), names, outputs, tuple(dynamic), optimize=False)
+    return _export(traced, tuple(flat), names, outputs, tuple(dynamic))
 
 
 def _replace(field: Any, items: list[Any]) -> None:
@@ -450,7 +467,8 @@ def export_site(
     shapes = {called: kind for called, *kind in map(shape_of, names)}
     # What the reader pretrains on the page is not halved.
     shapes[shape_name(pretraining.CONFIG, "float32")] = [pretraining.CONFIG, torch.float32]
-    calls: dict[str, dict[str, tuple[Any, ...]]] = {
+    calls: dict[str, dict[str, tuple[Any, ...]]] = {  # what takes long first
+        "pretraining": {part: (publish_pretraining, part, folder) for part in PRETRAINING},
         "shapes": {
             called: (publish_shape, called, folder, *kind) for called, kind in shapes.items()
         },
@@ -458,7 +476,6 @@ def export_site(
         "bayes": {name: (publish_bayes, name, folder) for name in POSTERIORS},
         "bands": {name: (publish_bands, name, folder) for name in BAND_BAYES},
         "linear": {name: (publish_linear, name, folder) for name in LINEAR},
-        "pretraining": {part: (publish_pretraining, part, folder) for part in PRETRAINING},
     }
     entries = _side_by_side([call for group in calls.values() for call in group.values()], jobs)
     manifest: dict[str, dict[str, Any]] = {group: {} for group in calls}

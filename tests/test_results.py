@@ -64,7 +64,13 @@ def test_the_store_is_small():
 def test_rows_drawn_at_random_are_what_the_weights_give(name):
     seed = secrets.randbelow(2**32)
     print(f"{name}: rows drawn with seed {seed}")
-    rows = results.read(name).sample(4, random_state=seed)
+    table = results.read(name)
+    if (
+        name == "inside_probes"
+    ):  # what probes read of a model takes seconds to compute: one model at a time
+        kinds = ["model", "source", "place"]
+        table = table.merge(table[kinds].drop_duplicates().sample(1, random_state=seed), on=kinds)
+    rows = table.sample(4, random_state=seed)
     differing = results.audit(name, rows)
     assert differing.empty, f"seed {seed}:\n{differing.to_string()}"
 
