@@ -155,7 +155,7 @@ def _standard(browser: Browser, url: str) -> list[dict[str, Any]]:
 def _selection(browser: Browser, url: str) -> list[dict[str, Any]]:
     """The explorer of selection: from a move to its first picture, and to that of all 64 prompts."""
     found = []
-    for size in ("tiny", "slim", "short"):
+    for size in ("tiny", "short"):
         page, _ = _open(browser, url)
         page.goto(f"{url}{SELECTION}?size={size}")
         page.wait_for_selector("[data-stage=live]")

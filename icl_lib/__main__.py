@@ -23,7 +23,7 @@ from icl_lib import __version__, bayes, recipes, speed, weights
 from icl_lib._validate import nearest
 from icl_lib.evaluation import Predictor, excess_risk, learning_curves, squared_errors
 from icl_lib.model import Transformer
-from icl_lib.samplers import ConvexCombination, FunctionClass, Mixture, ReluNetwork, describe
+from icl_lib.samplers import ConvexCombination, FunctionClass, Mixture, ReluNetwork, in_words
 from icl_lib.training import CHECKPOINT, Parent, Run, Setting, fit, reached, write_whole
 
 # argparse itself exits with 2 on bad usage; the last two are what a shell calls the signals' own.
@@ -102,26 +102,6 @@ def _card_figures(table: pd.DataFrame) -> dict[str, Any]:
     return figures
 
 
-def _words(function_class: FunctionClass) -> str:
-    """A function class in few words: 50% DenseLinear(20), 50% SparseLinear(20,2)."""
-    if isinstance(function_class, Mixture):
-        first, *others = function_class.weights
-        if len(others) > 1 and all(weight == first for weight in others):
-            return f"{first * 100:.3g}% each of {', '.join(map(_words, function_class.classes))}"
-        parts = zip(function_class.weights, function_class.classes, strict=True)
-        shared = ((f"{weight * 100:.3g}%", _words(part)) for weight, part in parts)
-        return ", ".join(
-            f"{share} ({w})" if "," in w and "%" in w else f"{share} {w}" for share, w in shared
-        )
-    if isinstance(function_class, ConvexCombination):
-        ends = (function_class.first, function_class.second)
-        shares = (function_class.weight, 1 - function_class.weight)
-        return " + ".join(f"{a:g} {_words(end)}" for a, end in zip(shares, ends, strict=True))
-    fields = [value for key, value in describe(function_class).items() if key != "class"]
-    words = (value if isinstance(value, str) else format(value, "g") for value in fields)
-    return f"{type(function_class).__name__}({','.join(words)})"
-
-
 def _list(_: argparse.Namespace) -> None:
     shipped = set(weights.available())
     rows = []
@@ -133,7 +113,7 @@ def _list(_: argparse.Namespace) -> None:
                 "model": name,
                 "params": f"{card['parameters']:,}" if card else "-",
                 "steps": card["steps"] if card else (recipe and recipe.steps) or "open",
-                "trained on": _words(recipe.function_class) if recipe else "",
+                "trained on": in_words(recipe.function_class) if recipe else "",
             }
         )
     width = shutil.get_terminal_size((100, 0)).columns

@@ -41,7 +41,7 @@ from torch.fx.experimental.symbolic_shapes import (
 )
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from icl_lib import bayes, pretraining, recipes
+from icl_lib import bayes, pretraining
 from icl_lib.model import Transformer, TransformerConfig, size_of
 from icl_lib.page import (
     BAND_BAYES,
@@ -57,6 +57,7 @@ from icl_lib.page import (
     page_models,
     shape_name,
 )
+from icl_lib.recipes import points_of
 from icl_lib.samplers import training_seed
 from icl_lib.training import write_whole
 from icl_lib.weights import load, locate, read_card
@@ -352,7 +353,8 @@ def publish_bayes(name: str, folder: Path) -> dict[str, Any]:
         names, outputs = ["xs", "ys", "queries"], ["mean", "evidence"]
         proto = _trace(bayes.SmoothPosterior(), _example(torch.float64, 1), names, outputs)
     elif name in PREFIX_BAYES:
-        dynamic, inputs = _prefixes(torch.float64, PREFIX_BAYES[name].dim, recipes.POINTS)
+        dim = PREFIX_BAYES[name].dim
+        dynamic, inputs = _prefixes(torch.float64, dim, points_of(dim))
         names, outputs = ["xs", "ys", "weight"], ["dense", "sparse", "mixture", "probability"]
         proto = _trace(bayes_prefixes(name), (*inputs, weight), names, outputs, dynamic)
     else:

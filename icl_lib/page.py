@@ -22,7 +22,10 @@ from icl_lib.weights import available, load, read_card
 BAYES = {"line+sine-0.5": recipes.line_and_sine(0.5)}
 """Mixtures of which the page draws exact posterior curves, by name."""
 
-PREFIX_BAYES = {"dense+sparse": recipes.dense_and_sparse(0.5)}
+PREFIX_BAYES = {
+    "dense+sparse": recipes.dense_and_sparse(0.5),
+    "dense8+sparse8": recipes.DENSE_AND_SPARSE_8,
+}
 """Mixtures whose exact posterior the page computes at every prefix, by name; their weight is an input of the graph."""
 
 BAND_MODELS = (
@@ -196,7 +199,7 @@ def _steps(model: str) -> int:
 
 def page_models() -> list[str]:
     """The shipped models that the page's widgets offer."""
-    selection = r"(dense|sparse|dense\+sparse-[\d.]+)-(tiny|slim|short|standard)"
+    selection = r"(dense|sparse|dense\+sparse-[\d.]+)-(tiny|short|standard)|(dense8|sparse8|dense8\+sparse8-0.5)-slim"
     named = "|".join(map(re.escape, (*combination_models(), *BAND_MODELS)))
     pattern = re.compile(f"{selection}|{named}")
     return [name for name in available() if pattern.fullmatch(name)]

@@ -632,3 +632,23 @@ def sample_prompts(
     if noise > 0:
         ys = ys + noise * draws.child(2).normal(n_examples)
     return Prompts(xs, ys.float(), component)
+
+
+def in_words(function_class: FunctionClass) -> str:
+    """A function class in few words: 50% DenseLinear(20), 50% SparseLinear(20,2)."""
+    if isinstance(function_class, Mixture):
+        first, *others = function_class.weights
+        if len(others) > 1 and all(weight == first for weight in others):
+            return f"{first * 100:.3g}% each of {', '.join(map(in_words, function_class.classes))}"
+        parts = zip(function_class.weights, function_class.classes, strict=True)
+        shared = ((f"{weight * 100:.3g}%", in_words(part)) for weight, part in parts)
+        return ", ".join(
+            f"{share} ({w})" if "," in w and "%" in w else f"{share} {w}" for share, w in shared
+        )
+    if isinstance(function_class, ConvexCombination):
+        ends = (function_class.first, function_class.second)
+        shares = (function_class.weight, 1 - function_class.weight)
+        return " + ".join(f"{a:g} {in_words(end)}" for a, end in zip(shares, ends, strict=True))
+    fields = [value for key, value in describe(function_class).items() if key != "class"]
+    words = (value if isinstance(value, str) else format(value, "g") for value in fields)
+    return f"{type(function_class).__name__}({','.join(words)})"

@@ -115,9 +115,14 @@ def parent(model: str | os.PathLike[str]) -> Parent:
         WeightsError: as for `read_card`.
     """
     card = read_card(model)
-    prompts = card.get("prompts", {"all": card["steps"] * card["recipe"]["batch_size"]})
     before = (card["recipe"].get("parent") or {}).get("steps", 0)
-    return Parent(card["sha256"], before + card["steps"], sum(prompts.values()))
+    return Parent(card["sha256"], before + card["steps"], prompts_met(card))
+
+
+def prompts_met(card: Mapping[str, Any]) -> int:
+    """On how many prompts the model of a card was trained, those of the model that it started from among them."""
+    phases = card.get("prompts", {"all": card["steps"] * card["recipe"]["batch_size"]})
+    return sum(phases.values())
 
 
 def locate(model: str | os.PathLike[str]) -> Path:

@@ -95,28 +95,33 @@ def test_an_unknown_posterior_is_refused():
 
 @pytest.mark.parametrize("name", LINEAR)
 def test_every_linear_models_graph_equals_torch_at_every_prefix(model_session, name):
-    session = model_session(name)
+    session, config = model_session(name), weights.load(name).config
+    n = config.max_examples
     for batch in (1, 5, 16):
-        xs, ys, _ = sample_prompts(SparseLinear(20, 3), batch, 41, seed=batch)
+        xs, ys, _ = sample_prompts(SparseLinear(config.dim, 3), batch, n, seed=batch)
         (mean,) = session.run(None, {"xs": xs.numpy(), "ys": ys.numpy()})
         with torch.no_grad():
             expected = page.transformer_prefixes(name)(xs, ys).numpy()
-        assert mean.shape == (batch, 41) and np.abs(mean - expected).max() < 1e-5
+        assert mean.shape == (batch, n) and np.abs(mean - expected).max() < 1e-5
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.01, 0.5, 1.0])
-@pytest.mark.parametrize("nnz", [2, 3, 20])
-def test_the_linear_posteriors_graph_equals_the_library(site_graph, weight, nnz):
-    xs, ys, _ = sample_prompts(SparseLinear(20, nnz), 4, 41, seed=nnz)
+@pytest.mark.parametrize(
+    ("name", "nnz"),
+    [("dense+sparse", 2), ("dense+sparse", 3), ("dense+sparse", 20), ("dense8+sparse8", 2)],
+)
+def test_the_linear_posteriors_graph_equals_the_library(site_graph, weight, name, nnz):
+    dim = page.PREFIX_BAYES[name].dim
+    xs, ys, _ = sample_prompts(SparseLinear(dim, nnz), 4, recipes.points_of(dim), seed=nnz)
     xs, ys = xs.double(), ys.double()
-    session = onnxruntime.InferenceSession(site_graph("bayes", "dense+sparse"))
+    session = onnxruntime.InferenceSession(site_graph("bayes", name))
     given = {"xs": xs.numpy(), "ys": ys.numpy(), "weight": np.array(weight)}
     dense, sparse, mixture, probability = (torch.tensor(v) for v in session.run(None, given))
-    prior = Mixture((DenseLinear(20), SparseLinear(20, 2)), (weight, 1 - weight))
-    exact = bayes.posterior_predictive(prior, xs, ys)
+    classes = DenseLinear(dim), SparseLinear(dim, 2)
+    exact = bayes.posterior_predictive(Mixture(classes, (weight, 1 - weight)), xs, ys)
     assert (mixture - exact.mean).abs().max() < 1e-6
     assert (probability - exact.component_probability[..., 0]).abs().max() < 1e-6
-    for one, function_class in ((dense, DenseLinear(20)), (sparse, SparseLinear(20, 2))):
+    for one, function_class in zip((dense, sparse), classes, strict=True):
         expected = bayes.posterior_predictive(function_class, xs, ys).mean
         assert (one - expected).abs().max() < 1e-6
 

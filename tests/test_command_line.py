@@ -29,6 +29,7 @@ from icl_lib import (
 )
 from icl_lib import __main__ as command_line
 from icl_lib.__main__ import main
+from icl_lib.samplers import in_words
 from icl_lib.training import CHECKPOINT, Run, Setting
 
 _OWN = """
@@ -132,9 +133,7 @@ def test_the_list_fits_the_terminal_and_loses_nothing(columns):
     assert told["fast+line+sine-0.01-tiny"] == (
         "1% Sinusoid(5,10), 49.5% DenseLinear(1), 49.5% Sinusoid(1,5)"
     )
-    assert all(
-        told[name] == command_line._words(r.function_class) for name, r in recipes.RECIPES.items()
-    )
+    assert all(told[name] == in_words(r.function_class) for name, r in recipes.RECIPES.items())
 
 
 def test_the_list_can_be_cut_short():

@@ -18,6 +18,7 @@ from icl_lib.__main__ import _parser
 
 ROOT = Path(__file__).parents[1]
 README, PAGE = ROOT / "README.md", ROOT / "book" / "library.md"
+EXERCISES = ROOT / "book" / "exercises.md"
 
 
 def run_python(page: Path) -> dict[str, object]:
@@ -133,3 +134,32 @@ def test_the_reference_has_every_public_name():
             assert not told[home] or name in told[home], name
     for module, members in told.items():
         assert members <= set(dir(importlib.import_module(f"icl_lib.{module}"))), module
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_exercises_have_five_to_a_chapter_and_their_solutions_are_true():
+    text = EXERCISES.read_text(encoding="utf-8")
+    chapters = re.findall(r"^## (.*?)$(.*?)^````$", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(chapters) == 5
+    for _, body in chapters:
+        asked, solved = body.split("````{dropdown}")
+        assert re.findall(r"^(\d)\. ", asked, flags=re.MULTILINE) == list("12345")
+        assert re.findall(r"^(\d)\\. ", solved, flags=re.MULTILINE) == list("12345")
+
+    found = run_python(EXERCISES)
+    assert all(abs(power - 1) < 0.05 for power in found["power"].values())
+    assert found["certainty"][1] < 0.9 and found["certainty"][2] > 0.99
+    halfway = found["halfway"]
+    assert halfway["transformer"] < halfway["exact Bayes"]
+    assert halfway["doubting Bayes"] < halfway["transformer"] / 4
+    along = found["along"]
+    assert max(along, key=along.get) == 0.5 and along[0.1] > along[0.9]
+    gained = found["gained"]
+    assert gained[3.0] < 0.5 and min(gained[6.0], gained[10.0]) > 0.75
+    assert found["mended"] < 0.01 < 0.5 < found["plain"]
+    six = found["after_six"]
+    assert six["Lasso"] < six["transformer"] < six["least squares"]
+    assert found["turned"] > 2 * found["upright"]
+    distance = found["distance"]
+    assert distance["doubting Bayes"] < distance["exact Bayes"]
+    assert distance["doubting Bayes"] > 0.5 * halfway["transformer"]

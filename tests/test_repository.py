@@ -139,7 +139,8 @@ def test_on_colab_a_notebook_installs_from_its_own_repository_or_says_what_to_se
 CONFIG = """
 import sys
 sys.path.insert(0, {extensions!r})
-extensions = ["myst_nb", "sphinx_book_theme", "launch"]
+extensions = ["myst_nb", "sphinx_book_theme", "launch", "published"]
+templates_path = [{templates!r}]
 html_theme = "sphinx_book_theme"
 html_theme_options = {{"launch_buttons": {{
     "binderhub_url": "https://mybinder.org", "colab_url": "https://colab.research.google.com"}}}}
@@ -151,7 +152,11 @@ nb_execution_mode = "off"
 def small_book(request, tmp_path_factory):
     """A book of one page and one notebook, built with a repository named or not: the built folder, and which."""
     source = tmp_path_factory.mktemp("book")
-    (source / "conf.py").write_text(CONFIG.format(extensions=str(ROOT / "book" / "_ext")))
+    (source / "conf.py").write_text(
+        CONFIG.format(
+            extensions=str(ROOT / "book" / "_ext"), templates=str(ROOT / "book" / "_templates")
+        )
+    )
     (source / "index.md").write_text("# A page\n\n```{toctree}\nchapter\n```\n")
     notebook = json.loads(NOTEBOOKS[0].read_text())
     title = {"cell_type": "markdown", "id": "title", "metadata": {}, "source": ["# A chapter"]}
@@ -227,3 +232,40 @@ def test_no_file_of_the_tree_holds_an_address_of_this_book():
         for match in address.findall(path.read_text(encoding="utf-8"))
     }
     assert {match for _, match in found} <= {"OWNER/NAME"}, found
+
+
+def test_machines_are_told_where_a_page_lies_and_how_it_looks(small_book):
+    built, named = small_book
+    page = BeautifulSoup((built / "chapter.html").read_text(), "html.parser")
+    told = {
+        tag.get("property") or tag.get("name"): tag["content"]
+        for tag in page.select("meta[content]")
+    }
+    canonical = [tag["href"] for tag in page.select("link[rel=canonical]")]
+    if not named:
+        assert canonical == []
+        assert not {"og:url", "og:image", "citation_public_url"} & set(told)
+        assert not (built / "sitemap.txt").exists()
+        return
+    site = "https://somebody.github.io/some.book/"
+    assert canonical == [f"{site}chapter.html"]
+    assert told["og:url"] == told["citation_public_url"] == f"{site}chapter.html"
+    assert told["og:image"] == f"{site}_static/explorer-light.png"
+    assert (ROOT / "book" / "_static" / "explorer-light.png").is_file()
+    assert (told["og:title"], told["citation_title"]) == ("A chapter", "A chapter")
+    listed = (built / "sitemap.txt").read_text().splitlines()
+    assert listed == [f"{site}chapter.html", f"{site}index.html"]
+
+
+def test_what_is_not_there_leads_back_and_needs_no_other_file(small_book):
+    built, named = small_book
+    page = BeautifulSoup((built / "404.html").read_text(), "html.parser")
+    assert not page.select("script, img, link[rel=stylesheet]")
+    (link,) = page.select("a")
+    assert link["href"] == ("https://somebody.github.io/some.book/" if named else "/")
+
+
+def test_a_users_own_pages_lie_at_the_host_s_root():
+    assert Repository("https://github.com/Some/some.github.io", COMMIT).site == (
+        "https://some.github.io/"
+    )

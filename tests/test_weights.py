@@ -17,8 +17,8 @@ from icl_lib import (
     training,
 )
 from icl_lib.recipes import RECIPES, parts
-from icl_lib.training import Run, Setting, fit
-from icl_lib.weights import FOLDER, read_card, save, trained_on
+from icl_lib.training import Parent, Run, Setting, fit
+from icl_lib.weights import FOLDER, prompts_met, read_card, save, trained_on
 
 SETTING = Setting(DenseLinear(2), TransformerConfig(2, 5, 1, 2, 16), steps=2, seed=9)
 
@@ -181,6 +181,13 @@ def test_every_shipped_model_is_made_by_its_recipe():
         card, setting = load(name).card, RECIPES[name]
         assert card["name"] == name
         if setting.steps is None:
+            older = dict(card["recipe"].get("parent") or {})
+            if older:  # weights that were gone on from
+                del older["class"]
+                setting = setting.extended(Parent(**older))
+                assert card["prompts"]["before"] == older["prompts"]
+                met = card["steps"] * setting.batch_size + older["prompts"]
+                assert prompts_met(card) == met
             falling = round(card["recipe"]["decay"] * card["steps"])
             setting = setting.annealed(card["steps"] - falling, falling)
         assert training._defaults() | card["recipe"] == json.loads(json.dumps(setting.as_dict())), (

@@ -232,6 +232,7 @@ class TestAModelOfOnesOwn:
             (Mixture((DenseLinear(20), SparseLinear(20, 2)), (0.3, 0.7)), 0.3),
             (DenseLinear(20), 1.0),
             (SparseLinear(20, 2), 0.0),
+            (Mixture((DenseLinear(8), SparseLinear(8, 2)), (0.5, 0.5)), 0.5),
         ],
     )
     def test_is_shown_by_itself_among_the_sizes(self, own, function_class, share):
@@ -239,12 +240,13 @@ class TestAModelOfOnesOwn:
         widget = SelectionExplorer(model=folder)
         assert (widget.size, widget.share) == ("yours", share)
         assert widget.models["yours"] == [[share, "yours: mine"]]
-        xs, ys = draw_batch(0, 2, 2)
+        assert (widget.dims["yours"], widget.n_examples) == (function_class.dim, function_class.dim)
+        xs, ys = draw_batch(0, 2, 2, function_class.dim)
         content = {
             "kind": "prefixes",
             "id": "a",
             "model": "yours: mine",
-            "bayes": "dense+sparse",
+            "bayes": widget.bayes["yours"],
             "weight": share,
             "prompts": 2,
         }
@@ -423,10 +425,10 @@ def untrained_prefixes(monkeypatch):
 
 @pytest.mark.usefixtures("untrained_prefixes")
 def test_each_share_has_its_model():
-    models = SelectionExplorer(sizes=("tiny", "slim")).models
+    models = SelectionExplorer(sizes=("tiny", "short")).models
     assert [share for share, _ in models["tiny"]] == [0.0, *SHARES, 1.0]
     assert models["tiny"][0][1] == "sparse-tiny" and models["tiny"][-1][1] == "dense-tiny"
-    assert models["slim"] == []
+    assert models["short"] == []
 
 
 def test_a_second_loss_is_told(monkeypatch):
@@ -454,13 +456,36 @@ def test_the_selection_explorer_refuses_what_it_cannot_show(traits, message):
         SelectionExplorer(**traits)
 
 
-def test_a_batch_continues_from_one_number_of_nonzeros_to_the_next():
-    batches = {k: draw_batch(7, k, n_prompts=3) for k in (1, 2, 20)}
+@pytest.mark.usefixtures("untrained_prefixes")
+def test_a_size_has_its_dimensions():
+    widget = SelectionExplorer()
+    assert widget.dims == {"tiny": 20, "short": 20, "standard": 20, "slim": 8}
+    assert set(widget.bayes.values()) == set(page.PREFIX_BAYES)
+    assert all(
+        page.PREFIX_BAYES[widget.bayes[size]].dim == dim for size, dim in widget.dims.items()
+    )
+
+
+@pytest.mark.usefixtures("untrained_prefixes")
+def test_a_view_that_was_set_beyond_its_bounds_has_no_still():
+    widget = SelectionExplorer()
+    widget.n_examples = 41
+    with pytest.raises(ValueError, match=r"n_examples must be in \[0, 40\], got 41"):
+        widget.still()
+
+
+def test_a_size_is_told_with_its_dimensions():
+    assert selection.label_of("slim") == "slim, 8 dimensions, second loss"
+
+
+@pytest.mark.parametrize("dim", [20, 8])
+def test_a_batch_continues_from_one_number_of_nonzeros_to_the_next(dim):
+    batches = {k: draw_batch(7, k, n_prompts=3, dim=dim) for k in (1, 2, dim)}
     for k, (xs, ys) in batches.items():
         assert np.array_equal(xs, batches[1][0])
         for x, y in zip(xs, ys, strict=True):
             solved, _, rank, _ = np.linalg.lstsq(x, y, rcond=None)
-            assert rank == 20
+            assert rank == dim
             assert (np.abs(solved) > 1e-9).sum() == k
     scaled = batches[2][1] * 2**0.5 - batches[1][1]  # what the second coefficient adds
     for x, y in zip(batches[2][0], scaled, strict=True):

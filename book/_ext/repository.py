@@ -27,6 +27,13 @@ class Repository:
     url: str
     commit: str
 
+    @property
+    def site(self) -> str:
+        """Where GitHub Pages publishes its site, with a slash at the end."""
+        owner, name = self.url.rsplit("/", 2)[1:]
+        host = f"{owner.lower()}.github.io"
+        return f"https://{host}/" if name.lower() == host else f"https://{host}/{name}/"
+
 
 def _git(root: Path, *arguments: str) -> str | None:
     """What git prints; None if it fails or there is no git."""

@@ -108,5 +108,5 @@ def share_of(table: pd.DataFrame, over: str = "error", **values: object) -> Meas
 def trained(model: str) -> str:
     """What a verdict rests on, in words: the model's size, and on how many prompts it was trained."""
     card = weights.read_card(model)
-    seen = card["steps"] * card["recipe"]["batch_size"]
+    seen = weights.prompts_met(card)
     return f"{model}: {card['parameters']:,} parameters, trained once, on {seen:,} prompts"

@@ -3,50 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
 from typing import Any
 
 import pandas as pd
 import torch
-from matplotlib.axes import Axes
-from torch import Tensor
 
-from icl_lib import baselines, bayes, claims, figures, recipes, weights
+from icl_lib import bayes, claims, figures, recipes, weights
 from icl_lib.claims import Measure
-from icl_lib.evaluation import (
-    CurvePredictor,
-    Predictor,
-    curve_predictions,
-    largest_rise,
-    predictions,
-)
-from icl_lib.experiments import curves
+from icl_lib.evaluation import CurvePredictor, curve_predictions, largest_rise
+from icl_lib.experiments import curves, linear
 from icl_lib.experiments.curves import LINE, SINE
 from icl_lib.experiments.experiment import (
     Experiment,
     less,
-    ratio,
     rows_of,
     share_of,
     shares,
     trained,
 )
+from icl_lib.experiments.linear import (
+    BAYES,
+    EXPERTS,
+    LASSO,
+    NNZ,
+    Setup,
+    Tables,
+    above,
+    between,
+    price,
+    weight_of,
+)
 from icl_lib.figures import Picture
-from icl_lib.samplers import FunctionClass, Mixture, SparseLinear, sample_prompts
+from icl_lib.samplers import FunctionClass, sample_prompts
 
 DENSE, SPARSE, RELU = recipes.DENSE, recipes.SPARSE, recipes.RELU
-DIM, MOST = 20, 40
-SIZE = "short"
-"""The size whose models are judged."""
-MIXED, PLAIN = f"dense+sparse-0.5-{SIZE}", f"dense+sparse-0.5-{SIZE}-plain"
-CLASSES: Mapping[str, FunctionClass] = {"dense": DENSE, "sparse": SPARSE}
-SPECIALISTS = {kind: f"{kind}-{SIZE}" for kind in CLASSES}
-BAYES, SQUARES, LASSO = "Bayes", "least squares", "Lasso"
-EXPERTS = {"dense": "dense expert", "sparse": "sparse expert"}
-"""Exact Bayes that is certain of one class."""
-LENGTHS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, MOST)
+MOST = 40
+PLAIN = "dense+sparse-0.5-short-plain"
+TWENTY = Setup(
+    dim=20,
+    mixed="dense+sparse-0.5-short",
+    specialists={"dense": "dense-short", "sparse": "sparse-short"},
+    others=(PLAIN,),
+    table="selection",
+    lengths=(0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, MOST),
+    seeds=(21, 22),
+    letter="a",
+    sections=("selection-for-free", "between-sparse-and-dense"),
+)
+"""As many dimensions as the paper has."""
+EIGHT = Setup(
+    dim=8,
+    mixed="dense8+sparse8-0.5-slim",
+    specialists={"dense": "dense8-slim", "sparse": "sparse8-slim"},
+    table="control",
+    lengths=(0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16),
+    seeds=(26, 27),
+    letter="b",
+    sections=("in-eight-dimensions", "in-eight-dimensions"),
+)
+"""The control: few enough that a model can be trained here until it has learnt."""
 AT = (10, 20, 40)
-NONZEROS = tuple(range(1, DIM + 1))
+"""Examples at which unlike pairs are judged."""
 
 _PAIRS: Mapping[str, tuple[str, Mapping[str, tuple[FunctionClass, str]]]] = {
     "line + sine": (
@@ -80,71 +97,6 @@ FEW = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, MOST)
 
 
 # --- What is measured -----------------------------------------------------------------------------
-
-
-@cache
-def _strengths(points: int) -> Tensor:
-    """For each number of examples the Lasso's strength that is best on other prompts (points,)."""
-    xs, ys, _ = sample_prompts(SPARSE, 256, points, seed=20)
-    tried = torch.tensor((0.001, 0.003, 0.01, 0.03, 0.1, 0.3))
-    missed = [(baselines.lasso(xs, ys, a.item()) - ys).double().square().mean(0) for a in tried]
-    return tried[torch.stack(missed).argmin(0)]
-
-
-def _lasso(xs: Tensor, ys: Tensor) -> Tensor:
-    strengths = _strengths(ys.shape[1])
-    answers = torch.zeros_like(ys)
-    for strength in strengths.unique():
-        chosen = strengths == strength
-        answers[:, chosen] = baselines.lasso(xs, ys, strength.item())[:, chosen]
-    return answers
-
-
-def _exact(which: int, xs: Tensor, ys: Tensor) -> Tensor:
-    """Exact Bayes of dense, of sparse functions, or of both by halves, at every prefix."""
-    module = bayes.prefix_module(Mixture((DENSE, SPARSE), (0.5, 0.5)))
-    half = torch.tensor(0.5, dtype=torch.float64)
-    found: Tensor = module(xs.double(), ys.double(), half)[which]
-    return found
-
-
-def _predictor(name: str) -> Predictor:
-    known: Mapping[str, Predictor] = {
-        EXPERTS["dense"]: partial(_exact, 0),
-        EXPERTS["sparse"]: partial(_exact, 1),
-        BAYES: partial(_exact, 2),
-        SQUARES: baselines.least_squares,
-        LASSO: _lasso,
-    }
-    return known[name] if name in known else weights.load(name)
-
-
-@cache
-def _answers(
-    name: str, nonzeros: int, seed: int, prompts: tuple[int, ...]
-) -> tuple[Tensor, Tensor]:
-    """The true values (P, n), and what a predictor says at every prefix (P, n)."""
-    asked = DENSE if nonzeros == DIM else SparseLinear(DIM, nonzeros)
-    xs, ys, _ = sample_prompts(asked, max(prompts) + 1, MOST + 1, seed=seed)
-    xs, ys = xs[list(prompts)], ys[list(prompts)]
-    return ys.double(), predictions({name: _predictor(name)}, xs, ys)[name]
-
-
-def errors(
-    predictor: str, nonzeros: int, n_examples: int, seed: int, prompts: Sequence[int]
-) -> pd.DataFrame:
-    """How far a predictor is from a linear function, and whom of two experts it follows."""
-    case = nonzeros, seed, tuple(prompts)
-    ys, said = (part[:, n_examples] for part in _answers(predictor, *case))
-    dense, sparse = (_answers(EXPERTS[kind], *case)[1][:, n_examples] for kind in CLASSES)
-    return pd.DataFrame(
-        {
-            "error": (said - ys).square(),
-            "power": ys.square(),
-            "along": (said - sparse) * (dense - sparse),
-            "apart": (dense - sparse).square(),
-        }
-    )
 
 
 def _curve(name: str) -> CurvePredictor:
@@ -200,44 +152,9 @@ def rare(
     return _asked(answer, asked, n_examples, n_queries, seed, prompts)
 
 
-_LINEAR = {
-    "error": "squared error, in units of f squared",
-    "power": "squared value of the function at the query",
-    "along": "(prediction - sparse expert's) * (dense expert's - sparse expert's)",
-    "apart": "(dense expert's - sparse expert's prediction) squared",
-}
-_NONZEROS_OF = {"dense": DIM, "sparse": 2}
-
 EXPERIMENTS = (
-    Experiment(
-        name="selection_errors",
-        version=1,
-        about="one predictor on one prompt of a linear function of twenty numbers, some of them with coefficient zero",
-        columns=_LINEAR,
-        cases=[
-            {"predictor": name, "nonzeros": nonzeros, "n_examples": n}
-            for name in (MIXED, PLAIN, *SPECIALISTS.values(), BAYES, *EXPERTS.values(), LASSO)
-            for nonzeros in _NONZEROS_OF.values()
-            for n in LENGTHS
-        ],
-        settings={"seed": 21},
-        n_prompts=512,
-        measure=errors,
-    ),
-    Experiment(
-        name="selection_between",
-        version=1,
-        about="one predictor on one prompt of a linear function with 1 to 20 nonzero coefficients, after 10 examples",
-        columns=_LINEAR,
-        cases=[
-            {"predictor": name, "nonzeros": nonzeros, "n_examples": 10}
-            for name in (MIXED, *SPECIALISTS.values(), BAYES, *EXPERTS.values())
-            for nonzeros in NONZEROS
-        ],
-        settings={"seed": 22},
-        n_prompts=256,
-        measure=errors,
-    ),
+    *linear.experiments(TWENTY),
+    *linear.experiments(EIGHT),
     Experiment(
         name="selection_pairs",
         version=1,
@@ -281,115 +198,47 @@ EXPERIMENTS = (
 # --- Figures --------------------------------------------------------------------------------------
 
 _PAGE = "notebooks/model_selection"
-_BANDS = "Bands are 90% intervals over 512 prompts. Shares below 10⁻⁴ are drawn there."
-_FLOOR = 1e-4
 
 
-def _draw(axes: Axes, rows: pd.DataFrame, x: str, role: str, label: str, **line: Any) -> None:
-    drawn = rows.sort_values(x)
-    drawn = drawn.assign(**drawn[["share", "ci_low", "ci_high"]].clip(lower=_FLOOR))
-    figures.curve(axes, drawn, x, "share", role, label, **line)
-
-
-_DOTTED = {"linestyle": (0, (1, 1.8)), "linewidth": 1.6}
-
-
-def draw_errors(table: pd.DataFrame) -> Picture:
+def draw_errors(table: pd.DataFrame, setup: Setup = TWENTY) -> Picture:
     """Errors on dense and on sparse functions against the number of examples."""
-    found = shares(table, ["predictor", "nonzeros", "n_examples"])
-    with figures.drawing(1, 2, figsize=(9.5, 3.8), sharey=True) as (figure, panels):
-        for axes, (kind, nonzeros) in zip(panels, _NONZEROS_OF.items(), strict=True):
-            axes.set(
-                yscale="log", ylim=(_FLOOR / 2, 3), xlim=(0, MOST), title=f"on {kind} functions"
-            )
-            axes.set_xlabel("in-context examples")
-            lines: dict[str, tuple[str, str, dict[str, Any]]] = {
-                "mixture model": (MIXED, "transformer", {}),
-                "specialist": (SPECIALISTS[kind], "transformer", _DOTTED),
-                "exact Bayes": (BAYES, "Bayes", {}),
-                "least squares": (EXPERTS["dense"], "classical", {}),
-                "Lasso": (LASSO, "oracle", {}),
-            }
-            for label, (name, role, style) in lines.items():
-                rows = found[(found.predictor == name) & (found.nonzeros == nonzeros)]
-                _draw(axes, rows, "n_examples", role, label, **style)
-        panels[0].set_ylabel(curves.SHARE)
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
-        return figures.picture(
-            figure,
-            "Errors of the mixture model, the specialist, exact Bayes, least squares and the Lasso against the number "
-            "of examples, on dense and on sparse functions, on a log axis.",
-            _BANDS,
-            found,
-        )
+    return linear.draw_errors(setup, table)
 
 
-def _weights(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """The dense expert's weight in predictions, where the experts are apart by more than a hundredth."""
-    found = shares(table[table.n_examples > 0], by, "along", "apart")
-    apart = table.groupby(list(by)).apart.mean()
-    keys = found[list(by)].itertuples(index=False, name=None)
-    return found[[apart[key] > 0.01 for key in keys]]
+def draw_between(table: pd.DataFrame) -> Picture:
+    """Errors and weights after 10 examples against the number of nonzero coefficients."""
+    return linear.draw_between(TWENTY, table)
 
 
 def draw_weights(table: pd.DataFrame) -> Picture:
     """Whom the models follow: the dense expert's weight against the number of examples."""
-    found = _weights(table, ["predictor", "nonzeros", "n_examples"])
+    found = linear.followed(table, ["predictor", "nonzeros", "n_examples"])
     lines: dict[str, tuple[str, str, dict[str, Any]]] = {
-        "with the second loss": (MIXED, "transformer", {}),
-        "without it": (PLAIN, "transformer", _DOTTED),
+        "with the second loss": (TWENTY.mixed, "transformer", {}),
+        "without it": (PLAIN, "transformer", linear.DOTTED),
+        "sparse specialist": (TWENTY.specialists["sparse"], "transformer", linear.DASHED),
         "exact Bayes": (BAYES, "Bayes", {}),
     }
-    with figures.drawing(1, 2, figsize=(9.5, 3.6), sharey=True) as (figure, panels):
-        for axes, (kind, nonzeros) in zip(panels, _NONZEROS_OF.items(), strict=True):
+    with figures.drawing(1, 2, figsize=(9.5, 3.1), sharey=True) as (figure, panels):
+        for axes, (kind, nonzeros) in zip(panels, TWENTY.nonzeros.items(), strict=True):
             axes.set(ylim=(-0.15, 1.25), xlim=(0, 30), title=f"on {kind} functions")
             axes.set_xlabel("in-context examples")
             for height in (0, 1):
                 axes.axhline(height, color=figures.LOOKS["truth"].colour, linewidth=0.6, alpha=0.5)
             for label, (name, role, style) in lines.items():
+                if name == TWENTY.specialists["sparse"] and kind != "sparse":
+                    continue
                 rows = found[(found.predictor == name) & (found.nonzeros == nonzeros)]
                 rows = rows.sort_values("n_examples")
                 figures.curve(axes, rows, "n_examples", "share", role, label, **style)
         panels[0].set_ylabel("weight of the dense expert")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        figure.legend(*panels[1].get_legend_handles_labels(), loc="outside lower center", ncols=4)
         return figures.picture(
             figure,
             "The weight of the dense expert in the predictions of the mixture model, with and without the second loss, "
-            "and of exact Bayes, against the number of examples, on dense and on sparse functions.",
+            "of the sparse specialist and of exact Bayes, against the number of examples, on dense and on sparse "
+            "functions.",
             "1: least squares; 0: the sparse expert. Drawn where the two experts differ. Bands are 90% intervals.",
-            found,
-        )
-
-
-def draw_between(table: pd.DataFrame) -> Picture:
-    """Errors and weights after 10 examples against the number of nonzero coefficients."""
-    found = shares(table, ["predictor", "nonzeros"])
-    followed = _weights(table, ["predictor", "nonzeros", "n_examples"])
-    with figures.drawing(1, 2, figsize=(9.5, 3.8)) as (figure, (left, right)):
-        lines: dict[str, tuple[str, str, dict[str, Any]]] = {
-            "mixture model": (MIXED, "transformer", {}),
-            "dense specialist": (SPECIALISTS["dense"], "transformer", {"linestyle": (0, (5, 2))}),
-            "sparse specialist": (SPECIALISTS["sparse"], "transformer", _DOTTED),
-            "exact Bayes": (BAYES, "Bayes", {}),
-        }
-        for label, (name, role, style) in lines.items():
-            rows = found[found.predictor == name].sort_values("nonzeros")
-            figures.curve(left, rows, "nonzeros", "share", role, label, **style)
-        for name, role in ((MIXED, "transformer"), (BAYES, "Bayes")):
-            rows = followed[followed.predictor == name].sort_values("nonzeros")
-            figures.curve(right, rows, "nonzeros", "share", role, "")
-        left.set(xlabel="nonzero coefficients", ylabel=curves.SHARE, ylim=(0, 1.4), title="error")
-        right.set(
-            xlabel="nonzero coefficients", ylim=(-0.15, 1.25), title="weight of the dense expert"
-        )
-        for axes in (left, right):
-            axes.set_xticks((1, 2, 5, 10, 15, 20))
-        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
-        return figures.picture(
-            figure,
-            "Error of the mixture model, the specialists and exact Bayes, and the dense expert's weight in the "
-            "predictions of the mixture model and of exact Bayes, against the nonzero coefficients, after 10 examples.",
-            "After 10 examples. Bands are 90% intervals over 256 prompts.",
             found,
         )
 
@@ -423,65 +272,13 @@ def draw_rare(table: pd.DataFrame) -> Picture:
 
 # --- What the prose says --------------------------------------------------------------------------
 
-Tables = Mapping[str, pd.DataFrame]
-
-
-def _above(table: pd.DataFrame, name: str, reference: str, **values: object) -> Measure:
-    """How much more one predictor errs than another, as a share of the mean square."""
-    ours, theirs = (rows_of(table, predictor=each, **values) for each in (name, reference))
-    return ratio(ours.error - theirs.error.to_numpy(), ours.power)
-
-
-def as_good(tables: Tables, own: Mapping[str, str] = SPECIALISTS) -> dict[str, Measure]:
-    """C1: above the classical method for each class."""
-    classical = {"dense": EXPERTS["dense"], "sparse": LASSO}  # the dense expert is least squares
-    return {
-        f"{kind}, {n} examples": _above(
-            tables["selection_errors"], own[kind], classical[kind], nonzeros=nonzeros, n_examples=n
-        )
-        for kind, nonzeros in _NONZEROS_OF.items()
-        for n in AT
-    }
-
-
-def price(
-    tables: Tables, name: str = MIXED, own: Mapping[str, str] = SPECIALISTS
-) -> dict[str, Measure]:
-    """C2: above the specialists, above exact Bayes, and whom it follows."""
-    table = tables["selection_errors"]
-    found = {
-        f"{over}: {kind}, {n} examples": _above(
-            table, name, reference, nonzeros=nonzeros, n_examples=n
-        )
-        for over, references in (
-            ("above the specialist", own),
-            ("above exact Bayes", dict.fromkeys(own, BAYES)),
-        )
-        for (kind, reference), nonzeros in zip(
-            references.items(), _NONZEROS_OF.values(), strict=True
-        )
-        for n in AT
-    }
-    rows = rows_of(table, predictor=name, nonzeros=2, n_examples=10)
-    return found | {"dense weight on sparse functions, 10 examples": ratio(rows.along, rows.apart)}
-
-
-def between(tables: Tables, name: str = MIXED) -> dict[str, Measure]:
-    """C3: the dense expert's weight at both ends."""
-    table = tables["selection_between"]
-    found = {}
-    for k in (2, DIM):
-        rows = rows_of(table, predictor=name, nonzeros=k)
-        found[f"{k} nonzeros"] = ratio(rows.along, rows.apart)
-    return found
-
 
 def unlike(tables: Tables, pair: str, name: str | None = None) -> dict[str, Measure]:
     """C4: above the specialists and above exact Bayes, on each class of a pair."""
     mixture, members = _PAIRS[pair]
     table = tables["selection_pairs"]
     return {
-        f"{over}: {kind}, {n} examples": _above(
+        f"{over}: {kind}, {n} examples": above(
             table, name or mixture, reference, pair=pair, kind=kind, n_examples=n
         )
         for over in ("above the specialist", "above exact Bayes")
@@ -505,24 +302,10 @@ def rises(tables: Tables, kinds: Sequence[str], who: str = "") -> dict[str, Meas
     return found
 
 
-def _learnt(tables: Tables, *names: str) -> dict[str, Measure]:
-    """How far models of dense and sparse functions are above exact Bayes of the class, on their own classes."""
-    found = {}
-    for name in names:
-        for kind, nonzeros in _NONZEROS_OF.items():
-            if name in (MIXED, SPECIALISTS[kind]):
-                reference = BAYES if name == MIXED else EXPERTS[kind]
-                for n in (20, MOST):
-                    found[f"{name} on {kind}, {n} examples"] = _above(
-                        tables["selection_errors"], name, reference, nonzeros=nonzeros, n_examples=n
-                    )
-    return found
-
-
 def _learnt_pair(tables: Tables, pair: str) -> dict[str, Measure]:
     mixture, members = _PAIRS[pair]
     return {
-        f"{name} on {kind}, {n} examples": _above(
+        f"{name} on {kind}, {n} examples": above(
             tables["selection_pairs"], name, curves.OF + mixture, pair=pair, kind=kind, n_examples=n
         )
         for kind, (_, own) in members.items()
@@ -533,7 +316,7 @@ def _learnt_pair(tables: Tables, pair: str) -> dict[str, Measure]:
 
 def _learnt_common(tables: Tables, *kinds: str) -> dict[str, Measure]:
     return {
-        f"{model} on its common {kind}, {n} examples": _above(
+        f"{model} on its common {kind}, {n} examples": above(
             tables["selection_rare"], model, curves.OF + model, kind=f"common {kind}", n_examples=n
         )
         for kind in kinds
@@ -543,17 +326,14 @@ def _learnt_common(tables: Tables, *kinds: str) -> dict[str, Measure]:
 
 
 def findings(tables: Tables) -> list[claims.Finding]:
-    """What the chapter found: C1 to C5b."""
-    swapped = {"dense": EXPERTS["sparse"], "sparse": EXPERTS["dense"]}
-    both = _learnt(tables, MIXED, *SPECIALISTS.values())
-    alone = _learnt(tables, *SPECIALISTS.values())
+    """What the chapter found: C1a to C5b."""
 
     def unlike_pair(key: str, pair: str, null: str) -> claims.Finding:
         mixture, _ = _PAIRS[pair]
         return claims.find(
             key,
             unlike(tables, pair),
-            where=f"{_PAGE}#unlike-pairs",
+            where="book/supplement_selection#unlike-pairs",
             note=f"{trained(mixture)}; 256 prompts of each class",
             beside={
                 claims.BAYES: unlike(tables, pair, curves.OF + mixture),
@@ -576,40 +356,8 @@ def findings(tables: Tables) -> list[claims.Finding]:
         )
 
     return [
-        claims.find(
-            "C1",
-            as_good(tables),
-            where=f"{_PAGE}#selection-for-free",
-            note="; ".join(trained(name) for name in SPECIALISTS.values())
-            + "; 512 prompts of each class",
-            beside={
-                claims.BAYES: as_good(tables, EXPERTS),
-                "null: the expert of the other class": as_good(tables, swapped),
-            },
-            gate=alone,
-        ),
-        claims.find(
-            "C2",
-            price(tables),
-            where=f"{_PAGE}#selection-for-free",
-            note=f"{trained(MIXED)}; 512 prompts of each class",
-            beside={
-                claims.BAYES: price(tables, BAYES, EXPERTS),
-                "null: least squares on everything": price(tables, EXPERTS["dense"], EXPERTS),
-            },
-            gate=both,
-        ),
-        claims.find(
-            "C3",
-            between(tables),
-            where=f"{_PAGE}#between-sparse-and-dense",
-            note=f"{trained(MIXED)}; 256 prompts at each number of nonzeros",
-            beside={
-                claims.BAYES: between(tables, BAYES),
-                "null: least squares on everything": between(tables, EXPERTS["dense"]),
-            },
-            gate=both,
-        ),
+        *linear.findings(TWENTY, tables, _PAGE),
+        *linear.findings(EIGHT, tables, _PAGE),
         unlike_pair("C4a", "line + sine", "line-tiny"),
         unlike_pair("C4b", "dense + ReLU", "dense-tiny"),
         odd("C5a", "dense", "sparse"),
@@ -617,36 +365,43 @@ def findings(tables: Tables) -> list[claims.Finding]:
     ]
 
 
-def _weight_at(table: pd.DataFrame, nonzeros: int) -> Measure:
-    rows = rows_of(table, predictor=MIXED, nonzeros=nonzeros)
-    return ratio(rows.along, rows.apart)
+def _numbers_of(setup: Setup, tables: Tables, called: Mapping[str, str]) -> dict[str, Measure]:
+    """Errors, weights and costs at a setup's numbers of examples; of predictors, by what they are called here."""
+    table = tables[f"{setup.table}_errors"]
+    found: dict[str, Measure] = {}
+    for word, name in called.items():
+        for kind, count in setup.nonzeros.items():
+            for n in setup.asked:
+                found[f"{word}.{kind}.{n}"] = share_of(
+                    table, predictor=name, nonzeros=count, n_examples=n
+                )
+    for kind, name in setup.specialists.items():
+        for n in setup.asked:
+            found[f"own.{kind}.{n}"] = share_of(
+                table, predictor=name, nonzeros=setup.nonzeros[kind], n_examples=n
+            )
+    for name, cost in price(setup, tables).items():
+        over, _, asked = name.partition(": ")
+        if over == "above the specialist":
+            found[f"price.{asked.replace(', ', '.').removesuffix(' examples')}"] = cost
+    return found
 
 
 def numbers(tables: Tables) -> dict[str, str]:
     """The numbers of the chapter's prose, by name."""
     table, nonzeros = tables["selection_errors"], tables["selection_between"]
-    found: dict[str, Measure] = {}
-    for called, name in (("mixed", MIXED), ("bayes", BAYES), ("lasso", LASSO), ("plain", PLAIN)):
-        for kind, count in _NONZEROS_OF.items():
-            for n in AT:
-                found[f"{called}.{kind}.{n}"] = share_of(
-                    table, predictor=name, nonzeros=count, n_examples=n
-                )
-    for kind, name in SPECIALISTS.items():
-        found[f"own.{kind}.20"] = share_of(
-            table, predictor=name, nonzeros=_NONZEROS_OF[kind], n_examples=20
-        )
-    for called, name in (("mixed", MIXED), ("plain", PLAIN), ("bayes", BAYES)):
+    called = {"mixed": TWENTY.mixed, "bayes": BAYES, "plain": PLAIN}
+    found = _numbers_of(TWENTY, tables, called | {"lasso": LASSO})
+    for word, name in called.items():
         for n in (4, 10, 15):
-            rows = rows_of(table, predictor=name, nonzeros=2, n_examples=n)
-            found[f"{called}.weight.{n}"] = ratio(rows.along, rows.apart)
-    for k in (2, 3, DIM):
-        rows = rows_of(nonzeros, predictor=MIXED, nonzeros=k)
-        found[f"mixed.weight.of{k}"] = ratio(rows.along, rows.apart)
-    costs = price(tables)
-    for kind in CLASSES:
-        found[f"price.{kind}"] = costs[f"above the specialist: {kind}, 10 examples"]
-    found["three"] = _above(nonzeros, BAYES, EXPERTS["sparse"], nonzeros=3)
+            found[f"{word}.weight.{n}"] = weight_of(table, name, nonzeros=NNZ, n_examples=n)
+    for n in (10, 15):
+        found[f"sparse.weight.{n}"] = weight_of(
+            table, TWENTY.specialists["sparse"], nonzeros=NNZ, n_examples=n
+        )
+    for k in (2, 3, TWENTY.dim):
+        found[f"mixed.weight.of{k}"] = weight_of(nonzeros, TWENTY.mixed, nonzeros=k)
+    found["three"] = above(nonzeros, BAYES, EXPERTS["sparse"], nonzeros=3)
     found["rare.sine"] = rises(tables, ["sine"])["rare sine"]
     found["rare.sine.bayes"] = rises(tables, ["sine"], curves.OF)["rare sine"]
     found["pair.sine"] = unlike(tables, "line + sine")["above the specialist: sine, 20 examples"]
@@ -657,7 +412,23 @@ def numbers(tables: Tables) -> dict[str, str]:
         kind="dense",
         n_examples=MOST,
     )
-    return {f"selection.{name}": figures.estimate(*measure) for name, measure in found.items()}
+    few = {"mixed": EIGHT.mixed, "bayes": BAYES, "sparse": EIGHT.specialists["sparse"]}
+    found |= {
+        f"eight.{name}": measure
+        for name, measure in _numbers_of(EIGHT, tables, few | {"lasso": LASSO}).items()
+    }
+    for word, name in few.items():
+        for n in (4, 6):
+            found[f"eight.{word}.weight.{n}"] = weight_of(
+                tables["control_errors"], name, nonzeros=NNZ, n_examples=n
+            )
+    told = {name: figures.estimate(*measure) for name, measure in found.items()}
+    told["eight.prompts"] = f"{_met(EIGHT.mixed) / 1e6:.1f}"
+    return {f"selection.{name}": number for name, number in told.items()}
+
+
+def _met(model: str) -> int:
+    return weights.prompts_met(weights.read_card(model))
 
 
 def conditions(tables: Tables) -> dict[str, bool]:
@@ -665,34 +436,50 @@ def conditions(tables: Tables) -> dict[str, bool]:
     table, nonzeros = tables["selection_errors"], tables["selection_between"]
 
     def weight(name: str, n: int) -> Measure:
-        rows = rows_of(table, predictor=name, nonzeros=2, n_examples=n)
-        return ratio(rows.along, rows.apart)
+        return weight_of(table, name, nonzeros=NNZ, n_examples=n)
 
     def at(name: str, count: int, n: int) -> pd.Series:
         return rows_of(table, predictor=name, nonzeros=count, n_examples=n).error
 
-    costs = price(tables)
-    own = _learnt(tables, *SPECIALISTS.values())
+    mixed, costs = TWENTY.mixed, price(TWENTY, tables)
+    few, cheap = tables["control_errors"], price(EIGHT, tables)
+
+    def eight(name: str, count: int, n: int) -> Measure:
+        return share_of(few, predictor=name, nonzeros=count, n_examples=n)
+
+    own_sparse = EIGHT.specialists["sparse"]
+    slope = {
+        name: [weight_of(few, name, nonzeros=NNZ, n_examples=n) for n in (4, 6)]
+        for name in (EIGHT.mixed, own_sparse)
+    }
+
+    gap = above(few, EIGHT.mixed, LASSO, nonzeros=NNZ, n_examples=4)
+
+    def at_six(name: str) -> pd.Series:
+        return rows_of(few, predictor=name, nonzeros=NNZ, n_examples=6).error
+
+    own = linear.learnt(TWENTY, tables, *TWENTY.specialists.values())
     sines = rises(tables, ["sine"])["rare sine"], rises(tables, ["sine"], curves.OF)["rare sine"]
     tiny = unlike(tables, "line + sine")
     found = {
         "bayes_jumps": weight(BAYES, 3)[0] > 0.05 > weight(BAYES, 4)[2],
-        "blends": weight(MIXED, 4)[1] > 0.75
-        and 0.25 < weight(MIXED, 10)[1] < weight(MIXED, 10)[2] < 0.75,
-        "moves_on": weight(MIXED, 15)[2] < weight(MIXED, 10)[1],
+        "blends": weight(mixed, 4)[1] > 0.75
+        and 0.25 < weight(mixed, 10)[1] < weight(mixed, 10)[2] < 0.75,
+        "moves_on": weight(mixed, 15)[2] < weight(mixed, 10)[1],
         "plain_selects_nothing": all(weight(PLAIN, n)[1] > 0.9 for n in (4, 10, 15)),
-        "lasso_is_better": less(at(LASSO, 2, 10), at(MIXED, 2, 10), 0.25),
-        "late": less(at(MIXED, 2, 10), at(PLAIN, 2, 10)) and at(BAYES, 2, 4).mean() < 1e-3,
+        "lasso_is_better": less(at(LASSO, 2, 10), at(mixed, 2, 10), 0.25),
+        "late": less(at(mixed, 2, 10), at(PLAIN, 2, 10)) and at(BAYES, 2, 4).mean() < 1e-3,
         "price_is_small_beside_what_is_missing": all(
-            costs[f"above the specialist: {kind}, 20 examples"][2]
-            < costs[f"above exact Bayes: {kind}, 20 examples"][1]
-            for kind in CLASSES
+            costs[f"above the specialist: {kind}, {n} examples"][2]
+            < costs[f"above exact Bayes: {kind}, {n} examples"][1]
+            for kind, n in (("dense", 20), ("sparse", 10), ("sparse", 20))
         ),
-        "undertrained": own[f"{SPECIALISTS['dense']} on dense, 20 examples"][1] > claims.WORSE,
-        "gradual": between(tables)["2 nonzeros"][2] < _weight_at(nonzeros, 8)[1]
-        and _weight_at(nonzeros, 3)[2] < 0.9,
-        "bayes_is_certain_at_three": _above(nonzeros, BAYES, EXPERTS["sparse"], nonzeros=3)[1]
-        > 0.1,
+        "undertrained": own[f"{TWENTY.specialists['dense']} on dense, 20 examples"][1]
+        > claims.WORSE,
+        "gradual": between(TWENTY, tables)["2 nonzeros"][2]
+        < weight_of(nonzeros, mixed, nonzeros=8)[1]
+        and weight_of(nonzeros, mixed, nonzeros=3)[2] < 0.9,
+        "bayes_is_certain_at_three": above(nonzeros, BAYES, EXPERTS["sparse"], nonzeros=3)[1] > 0.1,
         "optimal_oddity": sines[0][1] > claims.RISE
         and sines[1][1] > claims.RISE
         and sines[0][1] < sines[1][2],
@@ -705,5 +492,30 @@ def conditions(tables: Tables) -> dict[str, bool]:
             "dense-tiny on dense, 40 examples"
         ][1]
         > claims.WORSE,
+        "eight_is_longer": _met(EIGHT.mixed) > 5 * _met(TWENTY.mixed)
+        and len({_met(name) for name in (EIGHT.mixed, *EIGHT.specialists.values())}) == 1,
+        "eight_learns": all(
+            eight(EIGHT.mixed, count, 16)[2] < 0.01 for count in EIGHT.nonzeros.values()
+        ),
+        "eight_is_cheap": all(
+            cheap[f"above the specialist: {kind}, {n} examples"][2] < claims.WORSE
+            for kind in EIGHT.nonzeros
+            for n in (8, 16)
+        ),
+        "eight_is_far_at_first": above(few, EIGHT.mixed, BAYES, nonzeros=NNZ, n_examples=4)[1] > 0.2
+        and eight(BAYES, NNZ, 4)[2] < 1e-4,
+        "eight_lasso_is_faster": gap[1] > -0.1
+        and gap[2] < 0.15
+        and less(at_six(LASSO), at_six(EIGHT.mixed), 0.5),
+        "eight_glides": slope[EIGHT.mixed][1][2] < slope[EIGHT.mixed][0][1]
+        and slope[EIGHT.mixed][1][1] > 0.25
+        and weight_of(few, BAYES, nonzeros=NNZ, n_examples=4)[2] < 1e-3,
+        "eight_slope_is_no_choice": slope[own_sparse][0][1] > 0.5 * slope[EIGHT.mixed][0][2]
+        and above(few, own_sparse, BAYES, nonzeros=NNZ, n_examples=4)[1] > 0.1,
+        "slope_is_no_choice": weight_of(
+            table, TWENTY.specialists["sparse"], nonzeros=NNZ, n_examples=10
+        )[1]
+        > 0.4 * weight(mixed, 10)[2],
+        "eight_gate_is_shut": eight(EIGHT.specialists["dense"], EIGHT.dim, 8)[1] > claims.WORSE,
     }
     return {f"selection.{name}": bool(holds) for name, holds in found.items()}

@@ -75,6 +75,8 @@ class Explorer(LiveWidget):
         model: str | os.PathLike[str] | Transformer,
         dim: int,
         known: Sequence[str] | None = None,
+        *,
+        points: int = POINTS,
     ) -> str:
         """What the front end calls `model`: a shipped name, or a name for one of the reader's own.
 
@@ -82,10 +84,11 @@ class Explorer(LiveWidget):
             model: as for `load`.
             dim: dimension of the inputs that the widget draws.
             known: names that say all there is to know of a model; by default those of all shipped ones.
+            points: in the prompts that the widget draws.
 
         Raises:
             WeightsError: as for `load`.
-            ValueError: a model of other inputs, or of fewer than 41 points.
+            ValueError: a model of other inputs, or of fewer points.
         """
         shipped = isinstance(model, str) and model in available()
         if isinstance(model, str) and model in (available() if known is None else known):
@@ -95,9 +98,9 @@ class Explorer(LiveWidget):
             config = asdict(found.config)
             name = str(model) if shipped else f"yours: {(found.card or {}).get('name', 'untitled')}"
             self.own[name] = found.cpu().eval()
-        if config["dim"] != dim or config["max_examples"] < POINTS:
+        if config["dim"] != dim or config["max_examples"] < points:
             raise ValueError(
-                f"{type(self).__name__} needs a model of {dim}-dimensional inputs and {POINTS} points or more, got "
+                f"{type(self).__name__} needs a model of {dim}-dimensional inputs and {points} points or more, got "
                 f"{name!r} with {config['dim']} and {config['max_examples']}"
             )
         return name

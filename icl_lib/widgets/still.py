@@ -19,7 +19,8 @@ REACH = 3.0
 """Plots show x in [-REACH, REACH]."""
 
 SELECTION_FLOOR, SELECTION_CEILING = 1e-4, 5.0
-"""The error axis of the selection explorer, as in selection/widget.js."""
+"""Errors beyond are drawn there in the selection explorer, as in selection/widget.js."""
+_AXIS_END = 6e-5
 
 PRETRAIN_CEILING = 1.4
 """The error axis of the pretraining widget, as in pretrain/widget.js."""
@@ -241,10 +242,10 @@ def selection_still(
     def place(error: np.ndarray) -> np.ndarray:
         """From 0 at the top of the plot to 1 at the bottom, as `high` in selection/widget.js."""
         clipped = np.clip(error, SELECTION_FLOOR, SELECTION_CEILING)
-        return np.log(SELECTION_CEILING / clipped) / log(SELECTION_CEILING / SELECTION_FLOOR)
+        return np.log(SELECTION_CEILING / clipped) / log(SELECTION_CEILING / _AXIS_END)
 
     def level(part: np.ndarray) -> np.ndarray:
-        return 0.92 - 0.84 * np.clip(part, -0.1, 1.1)
+        return 0.88 - 0.76 * np.clip(part, -0.1, 1.1)
 
     def path(down: np.ndarray) -> str:
         told = np.isfinite(down)
@@ -264,7 +265,7 @@ def selection_still(
         f'<line x1="{100 * across[n]:.3f}%" x2="{100 * across[n]:.3f}%" y1="0" y2="100%"/>'
         f'<text x="{100 * across[n]:.3f}%" y="100%" dy="-6" '
         f'style="text-anchor: { ({0: "start", points - 1: "end"}.get(n, "middle")) }">{n}</text>'
-        for n in range(0, points, 10)
+        for n in range(0, points, (points - 1) // 4)
     )
     names = {1.0: "1: always 0", 0.1: "0.1", 0.01: "0.01", 0.001: "0.001"}
     heights = {error: 100 * float(place(np.array([error]))[0]) for error in names}
@@ -281,10 +282,12 @@ def selection_still(
     alt = f"Learning curves: {said}. Mean squared errors after {n_examples} examples: {numbers}."
     return HTML(
         f'<figure class="icl-still icl-widget icl-explorer icl-selection"><style>{css}</style>'
-        f'<div class="icl-body"><div class="icl-left"><svg class="icl-plot" role="img" aria-label="{escape(alt)}">'
+        '<div class="icl-body"><div class="icl-left"><p class="icl-plot-name">Mean squared error</p>'
+        f'<svg class="icl-plot" role="img" aria-label="{escape(alt)}">'
         f'<g class="icl-grid">{ticks}{levels}</g>{marker}'
         f'<svg {_BOX}><path class="icl-band" d="{upper}L{back}Z"/>{drawn}</svg>'
         f'<g class="icl-values">{words}</g></svg>'
+        '<p class="icl-plot-name">Whom does it follow? 1: the dense expert, 0: the sparse one</p>'
         f'<svg class="icl-plot icl-lower" aria-hidden="true">{marker}<svg {_BOX}>'
         f'<path class="icl-line icl-mixture" d="{path(level(belief))}"/>'
         f'<path class="icl-line icl-transformer" d="{path(level(blend))}"/></svg></svg></div></div>'

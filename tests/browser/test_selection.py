@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from icl_lib.widgets import SelectionExplorer
-from icl_lib.widgets.selection import LINES, PROMPTS, answers, draw_batch, models_of, summary
+from icl_lib.widgets.selection import DIMS, LINES, PROMPTS, answers, draw_batch, models_of, summary
 
 from .conftest import PHONE, Visit
 
@@ -75,16 +75,23 @@ def test_the_widget_takes_the_stills_place_and_asks_for_nothing(visit: Open) -> 
 
 @pytest.mark.parametrize(
     ("size", "share", "nnz", "seed"),
-    [("tiny", 0.01, 2, 1), ("tiny", 1.0, 7, 5), ("slim", 0.5, 20, 3), ("short", 0.0, 1, 9)],
+    [
+        ("tiny", 0.01, 2, 1),
+        ("tiny", 1.0, 7, 5),
+        ("short", 0.5, 20, 3),
+        ("short", 0.0, 1, 9),
+        ("slim", 0.5, 2, 3),
+    ],
 )
 def test_its_numbers_are_torchs(visit: Open, size: str, share: float, nnz: int, seed: int) -> None:
     page = open_live(visit, f"?size={size}&p={share:g}&k={nnz}&seed={seed}")
     found = settled(page)
-    xs, ys = draw_batch(seed, nnz)
+    xs, ys = draw_batch(seed, nnz, dim=DIMS[size])
     drawn = page.evaluate("document.querySelector('[data-stage]').icl.prompts")
     assert np.abs(np.array(drawn["xs"]) - xs.ravel()).max() < 1e-12
     assert np.abs(np.array(drawn["ys"]) - ys.ravel()).max() < 1e-12
-    expected = summary(ys, answers(dict(models_of(size))[share], "dense+sparse", share, xs, ys))
+    posterior = SelectionExplorer(size=size, share=share).bayes[size]
+    expected = summary(ys, answers(dict(models_of(size))[share], posterior, share, xs, ys))
     for name in LINES:
         one, other = (np.array(table["errors"][name]) for table in (found, expected))
         assert np.abs(one - other).max() < 1e-3 * (1 + np.abs(other).max()), name
@@ -165,8 +172,43 @@ def test_a_link_that_cannot_be_read_says_so(visit: Open) -> None:
 
 def test_the_other_size_keeps_the_nearest_share(visit: Open) -> None:
     page = open_live(visit, "?size=tiny&p=0.9&k=2")
-    page.get_by_label("Size of the transformer").select_option("slim")
-    assert settled(page)["model"] == "dense-slim"
+    page.get_by_label("Size of the transformer").select_option("short")
+    assert settled(page)["model"] == "dense-short"
+    page.get_by_role("button", name="Reset").click()
+    assert settled(page)["model"] == "dense+sparse-0.5-short"
+    assert "?" not in page.url
+
+
+def test_a_size_of_fewer_dimensions_keeps_the_view_in_proportion(visit: Open) -> None:
+    page = open_live(visit, "?k=20&n=10")
+    sizes = page.get_by_label("Size of the transformer")
+    sizes.select_option("slim")
+    assert settled(page)["model"] == "dense8+sparse8-0.5-slim"
+    assert {name: state(page)[name] for name in ("nnz", "n_examples")} == {
+        "nnz": 8,
+        "n_examples": 4,
+    }
+    ends = page.locator(".icl-selection[role=group] .icl-plot").first.locator(".icl-grid text")
+    assert ends.all_text_contents() == ["0", "4", "8", "12", "16"]
+    for name in ("Nonzero coefficients", "In-context examples"):
+        slider = page.get_by_role("slider", name=name)
+        slider.focus()
+        page.keyboard.press("End")
+    settled(page)
+    assert {name: state(page)[name] for name in ("nnz", "n_examples")} == {
+        "nnz": 8,
+        "n_examples": 16,
+    }
+    page.wait_for_function("new URLSearchParams(location.search).get('n') === '16'")
+    page.reload()
+    page.wait_for_selector("[data-stage]")
+    assert len(settled(page)["belief"]) == 17
+    page.get_by_label("Size of the transformer").select_option("tiny")
+    assert len(settled(page)["belief"]) == 41
+    assert {name: state(page)[name] for name in ("nnz", "n_examples")} == {
+        "nnz": 20,
+        "n_examples": 40,
+    }
     page.get_by_role("button", name="Reset").click()
     assert settled(page)["model"] == "dense+sparse-0.5-short"
     assert "?" not in page.url

@@ -9,6 +9,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from book._ext.repository import repository
+from icl_lib import available
 
 from .conftest import DESKTOP, PHONE, REPOSITORY, SITE, SWITCH, Visit
 
@@ -18,7 +19,8 @@ AXE = REPOSITORY / "node_modules" / "axe-core" / "axe.min.js"
 PAGES = sorted(
     str(file.relative_to(SITE))
     for file in SITE.rglob("*.html")
-    if not file.relative_to(SITE).parts[0].startswith("_") and file != SITE / "index.html"
+    if not file.relative_to(SITE).parts[0].startswith("_")
+    and file not in (SITE / "index.html", SITE / "404.html")
 )
 every_page = pytest.mark.parametrize("path", PAGES)
 
@@ -133,6 +135,26 @@ def test_a_formula_is_seen_without_scripts(visit: Callable[..., Visit]) -> None:
     assert box["width"] > 0
 
 
+def test_what_is_not_there_leads_back(visit: Callable[..., Visit]) -> None:
+    opened = visit("book/of/sand.html")
+    opened.allow("404")
+    page = opened.page
+    assert page.get_by_role("heading").inner_text() == "There is no such page."
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    assert page.evaluate("axe.run().then(results => results.violations)") == []
+    assert page.get_by_role("link").get_attribute("href") == (
+        "/" if SETTING is None else SETTING.site
+    )
+
+
+def test_the_page_of_models_has_them_all() -> None:
+    rows = parsed("book/models.html").select("table.icl-models tbody tr")
+    told = {row.code.text: [cell.text for cell in row.select("td")] for row in rows if row.code}
+    assert list(told) == available()
+    assert told["dense8+sparse8-0.5-slim"][5] == "a second loss; went on from earlier weights"
+    assert told["line+sine-0.5-tiny"][3:] == ["160,000", "12", ""]
+
+
 def test_search_finds_a_page(visit: Callable[..., Visit]) -> None:
     page = visit("search.html?q=transformer").page
     page.wait_for_selector("#search-results li a")
@@ -149,3 +171,10 @@ def test_no_button_leads_to_a_repository_that_nothing_names() -> None:
         notebook = path.startswith("notebooks/")
         assert len(there) == (0 if SETTING is None else 3 if notebook else 1), there
         assert all(SETTING.url.removeprefix("https://github.com/") in link for link in there)
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if path.startswith("notebooks/")])
+def test_a_chapter_is_not_longer_than_ten_screens(path: str, visit: Callable[..., Visit]) -> None:
+    page = visit(path, size=(1440, 900)).page
+    page.evaluate("document.fonts.ready")
+    assert page.evaluate("document.documentElement.scrollHeight") <= 9000

@@ -7,6 +7,8 @@ const TOP = 3;
 const CEILING = 1.4; // of the error's axis
 const SLICE = 350; // milliseconds of steps between two pictures
 
+const NAMES_APART = 6; // percent of the plot's height
+const NAMED_FROM = 0.15; // of the run: before, the axis has its own words there
 const PRETRAIN = { kind: 'pretrain', settings: ['run', 'seed', 'total', 'until', 'weights', 'milliseconds', 'whole'], asks: [], answers: ['step', 'errors', 'curves', 'floor', 'bayes', 'params'] };
 
 const inWords = (step) => step.toLocaleString('en');
@@ -22,6 +24,17 @@ const rowMeans = (numbers, rows) => {
   const n = numbers.length / rows;
   return Array.from({ length: rows }, (_, k) => numbers.slice(k * n, (k + 1) * n).reduce((sum, one) => sum + one, 0) / n);
 };
+
+/** Heights in percent, moved as little as keeps names from covering one another. */
+function apart(heights) {
+  const order = heights.map((_, i) => i).sort((i, j) => heights[i] - heights[j]);
+  const found = [...heights];
+  let lowest = NAMES_APART / 2;
+  for (const i of order) lowest = (found[i] = Math.max(found[i], lowest)) + NAMES_APART;
+  let highest = 100 - NAMES_APART / 2;
+  for (const i of order.reverse()) highest = (found[i] = Math.min(found[i], highest)) - NAMES_APART;
+  return found;
+}
 
 function render({ model, el }) {
   if (tooOld(el)) return;
@@ -72,12 +85,13 @@ function render({ model, el }) {
     model: s('path', { class: `icl-line is-class-${k}` }),
     bayes: s('path', { class: `icl-line is-floor is-class-${k}` }),
     dot: s('circle', { class: `icl-now is-class-${k}`, r: 4 }),
+    name: s('text', { class: 'icl-name', dy: 4, 'aria-hidden': 'true' }, classes[k]),
   }));
   const level = (error) => `${(100 * (1 - error / CEILING)).toFixed(2)}%`;
   const marks = s('g', { class: 'icl-grid' }, ...[0, 0.5, 1].map((error) => s('line', { x1: 0, x2: '100%', y1: level(error), y2: level(error) })));
   const names = s('g', { class: 'icl-values' }, ...[[0.5, '0.5'], [1, '1: always 0']].map(([error, text]) => s('text', { x: 6, y: level(error), dy: -4 }, text)));
   const ends = [h('span', {}, '0'), h('span'), h('span')];
-  const plot = s('svg', { class: 'icl-plot', role: 'img' }, marks, s('svg', BOX, ...lines.flatMap(({ model: one, bayes }) => [bayes, one])), names, ...lines.map(({ dot }) => dot));
+  const plot = s('svg', { class: 'icl-plot', role: 'img' }, marks, s('svg', BOX, ...lines.flatMap(({ model: one, bayes }) => [bayes, one])), names, ...lines.map(({ dot }) => dot), ...lines.map(({ name }) => name));
 
   function drawErrors() {
     const all = shares();
@@ -91,6 +105,18 @@ function render({ model, el }) {
       dot.toggleAttribute('hidden', !last);
       dot.setAttribute('cx', `${100 * across(last?.step ?? 0)}%`);
       dot.setAttribute('cy', level(clamp(last?.errors[k] ?? 0, 0, CEILING)));
+    });
+    // The names at the lines' ends, once these have left the axis: on their left when the lines have gone far enough.
+    const last = history.at(-1);
+    const reached = across(last?.step ?? 0);
+    const taught = lines.flatMap(({ name }, k) => (reached > NAMED_FROM && all[k] > 0 ? [{ name, down: 100 * (1 - clamp(last.errors[k], 0, CEILING) / CEILING) }] : []));
+    for (const { name } of lines) name.toggleAttribute('hidden', !taught.some((one) => one.name === name));
+    apart(taught.map(({ down }) => down)).forEach((down, i) => {
+      const { name } = taught[i];
+      name.setAttribute('x', `${100 * reached}%`);
+      name.setAttribute('y', `${down.toFixed(2)}%`);
+      name.setAttribute('dx', reached > 0.5 ? -10 : 10);
+      name.setAttribute('text-anchor', reached > 0.5 ? 'end' : 'start');
     });
     ends[1].textContent = inWords(state.total / 2);
     ends[2].textContent = `${inWords(state.total)} steps`;

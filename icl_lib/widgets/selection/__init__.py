@@ -13,10 +13,10 @@ from IPython.display import HTML
 from jaxtyping import Float
 
 from icl_lib import page
-from icl_lib.model import SIZES, Transformer
-from icl_lib.recipes import DENSE, POINTS, RECIPES, SHARES, SPARSE
+from icl_lib.model import Transformer
+from icl_lib.recipes import DENSE, DENSE_8, RECIPES, SHARES, SPARSE, SPARSE_8, points_of
 from icl_lib.samplers import Mixture
-from icl_lib.weights import available, read_card, trained_on
+from icl_lib.weights import available, load, read_card, trained_on
 from icl_lib.widgets.draws import normal, uniforms
 from icl_lib.widgets.kernel import Explorer, serve
 from icl_lib.widgets.source import source
@@ -35,6 +35,14 @@ LINES = ("transformer", "mixture", "dense", "sparse")
 """The predictors whose errors are drawn."""
 
 
+CLASSES = {DENSE.dim: (DENSE, SPARSE), DENSE_8.dim: (DENSE_8, SPARSE_8)}
+"""The two classes, by their dimension."""
+
+_BAYES = {prior.dim: name for name, prior in page.PREFIX_BAYES.items()}
+
+DIMS = {"tiny": 20, "short": 20, "standard": 20, "slim": 8}
+"""The sizes on offer, and how many numbers the functions have that their models have met."""
+
 YOURS = "yours"
 """What stands for a size where the reader's own model is chosen."""
 
@@ -46,12 +54,13 @@ def _share_of(card: Mapping[str, Any]) -> float:
         ValueError: it was pretrained on other functions.
     """
     function_class = trained_on(card)
-    parts = {DENSE: 1.0, SPARSE: 0.0}
-    if isinstance(function_class, Mixture) and function_class.classes == (DENSE, SPARSE):
+    dense, sparse = CLASSES.get(function_class.dim, CLASSES[DENSE.dim])
+    parts = {dense: 1.0, sparse: 0.0}
+    if isinstance(function_class, Mixture) and function_class.classes == (dense, sparse):
         return function_class.weights[0]
     if function_class not in parts:
         raise ValueError(
-            f"SelectionExplorer shows models of {DENSE}, {SPARSE} and their mixture, "
+            f"SelectionExplorer shows models of {dense}, {sparse} and their mixture, "
             f"{card['name']!r} was pretrained on {function_class}"
         )
     return parts[function_class]
@@ -59,20 +68,23 @@ def _share_of(card: Mapping[str, Any]) -> float:
 
 def models_of(size: str) -> list[list[Any]]:
     """The shipped models of one size, with the share of dense functions in the pretraining of each: [share, name]."""
+    said = "" if DIMS[size] == DENSE.dim else f"{DIMS[size]}"
     names = [
-        (0.0, f"sparse-{size}"),
-        *((share, f"dense+sparse-{share}-{size}") for share in SHARES),
-        (1.0, f"dense-{size}"),
+        (0.0, f"sparse{said}-{size}"),
+        *((share, f"dense{said}+sparse{said}-{share}-{size}") for share in SHARES),
+        (1.0, f"dense{said}-{size}"),
     ]
     return [[share, name] for share, name in names if name in available()]
 
 
 def label_of(size: str) -> str:
-    """What the reader is told of a size: how many models it has, and what is unusual in their training."""
+    """What the reader is told of a size: how many models it has, or its dimensions, and what is unusual in training."""
     names = [name for _, name in models_of(size)]
-    told = f"{size}, {len(names)} model{'s' * (len(names) != 1)}"
+    dim = DIMS[size]
+    count = f"{len(names)} model{'s' * (len(names) != 1)}"
     helped = any(RECIPES[name].deep_supervision for name in names)
-    return f"{told}, second loss" if helped else told
+    told = (size, count if dim == DENSE.dim else f"{dim} dimensions", *["second loss"] * helped)
+    return ", ".join(told)
 
 
 @torch.no_grad()
@@ -105,14 +117,14 @@ def answers(
 
 
 def draw_batch(
-    seed: int, nnz: int, n_prompts: int = PROMPTS
-) -> tuple[Float[np.ndarray, "prompts 41 20"], Float[np.ndarray, "prompts 41"]]:
+    seed: int, nnz: int, n_prompts: int = PROMPTS, dim: int = DENSE.dim
+) -> tuple[Float[np.ndarray, "prompts points dim"], Float[np.ndarray, "prompts points"]]:
     """The prompts of a seed, as widget.js draws them: the functions of k + 1 nonzeros continue those of k."""
     uniform = uniforms(seed)
-    dim = DENSE.dim
-    xs, ys = np.empty((n_prompts, POINTS, dim)), np.empty((n_prompts, POINTS))
+    points = points_of(dim)
+    xs, ys = np.empty((n_prompts, points, dim)), np.empty((n_prompts, points))
     for b in range(n_prompts):
-        xs[b] = [[normal(uniform) for _ in range(dim)] for _ in range(POINTS)]
+        xs[b] = [[normal(uniform) for _ in range(dim)] for _ in range(points)]
         coefficients = [normal(uniform) for _ in range(dim)]
         keys = [uniform() for _ in range(dim)]
         chosen = sorted(range(dim), key=keys.__getitem__)[:nnz]
@@ -144,17 +156,17 @@ def summary(
 
 
 class SelectionExplorer(Explorer):
-    """Linear functions in 20 dimensions with 1 to 20 nonzeros: which of its classes does a model take them for?
+    """Linear functions of 20 or 8 numbers, some of which count: for which of its classes does a model take them?
 
     Traits set the first view; the reader's moves stay in the front end, where the page's address keeps them.
 
     Args:
         share: share of dense functions in the pretraining of the model shown first.
-        nnz: nonzero coefficients of the functions, 1 to 20.
-        n_examples: examples at which the numbers are read, 0 to 40.
+        nnz: nonzero coefficients of the functions, from 1 to as many as dimensions.
+        n_examples: examples at which the numbers are read, from 0 to twice as many as dimensions; by default as many.
         seed: of the prompts, in [0, 2**32).
-        size: size of the models shown first.
-        sizes: sizes that the reader can choose.
+        size: size of the models shown first; it decides the dimensions.
+        sizes: sizes that the reader can choose, of DIMS.
         model: a model of one's own to show first, in a running notebook: what `icl_lib.load` takes. Its share of dense
             functions is that of its card, or, if it has none, `share`.
         key: prefix of the view's keys in the address; needed where a page has several of these.
@@ -179,40 +191,53 @@ class SelectionExplorer(Explorer):
     labels = traitlets.Dict(help="for each size, what the reader is told", read_only=True).tag(
         sync=True
     )
-    bayes = traitlets.Unicode("dense+sparse", read_only=True).tag(sync=True)
+    dims = traitlets.Dict(help="for each size, the dimensions", read_only=True).tag(sync=True)
+    bayes = traitlets.Dict(help="for each size, which exact Bayes", read_only=True).tag(sync=True)
     key = traitlets.Unicode("").tag(sync=True)
     first = traitlets.Dict(help="the numbers of the first view, from `still`").tag(sync=True)
 
     def __init__(
         self,
         *,
-        sizes: Sequence[str] = ("tiny", "slim", "short", "standard"),
+        sizes: Sequence[str] = tuple(DIMS),
         model: str | os.PathLike[str] | Transformer | None = None,
         **traits: Any,
     ) -> None:
         super().__init__(**traits)
-        for name, low, high in (
-            ("nnz", 1, DENSE.dim),
-            ("n_examples", 0, POINTS - 1),
-            ("seed", 0, 2**32 - 1),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must be in [{low}, {high}], got {getattr(self, name)}")
-        unknown = [size for size in sizes if size not in SIZES]
+        unknown = [size for size in sizes if size not in DIMS]
         if unknown:
-            raise ValueError(f"sizes must be among {', '.join(SIZES)}, got {', '.join(unknown)}")
+            raise ValueError(f"sizes must be among {', '.join(DIMS)}, got {', '.join(unknown)}")
         models = {size: models_of(size) for size in sizes}
         labels = {size: label_of(size) for size in sizes}
+        dims = {size: DIMS[size] for size in sizes}
         if model is not None:
-            name = self.take(model, DENSE.dim)
+            asked = load(model).config.dim
+            dims[YOURS] = asked if asked in CLASSES else DENSE.dim
+            name = self.take(model, dims[YOURS], points=points_of(dims[YOURS]))
             card = self.own[name].card if name in self.own else read_card(name)
             self.share = self.share if card is None else _share_of(card)
             self.size = YOURS
             models[YOURS], labels[YOURS] = [[self.share, name]], name
+        self.set_trait("dims", dims)
+        self.set_trait("bayes", {size: _BAYES[dim] for size, dim in dims.items()})
         self.set_trait("models", models)
         self.set_trait("labels", labels)
-        self._name()
+        if "n_examples" not in traits and self.size in dims:
+            self.n_examples = dims[self.size]
+        self._check()
         serve(self, "prefixes", self._names, self._compute)
+
+    def _check(self) -> None:
+        """Refuse a view that there is not."""
+        self._name()
+        dim = self.dims[self.size]
+        for name, low, high in (
+            ("nnz", 1, dim),
+            ("n_examples", 0, 2 * dim),
+            ("seed", 0, 2**32 - 1),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must be in [{low}, {high}], got {getattr(self, name)}")
 
     def _name(self) -> str:
         """The model of the first view."""
@@ -240,9 +265,11 @@ class SelectionExplorer(Explorer):
 
         Its numbers go to the widget, which shows them until it has computed its own.
         """
-        xs, ys = draw_batch(self.seed, self.nnz)
-        name = self._name()
-        found = summary(ys, answers(self.own.get(name, name), self.bayes, self.share, xs, ys))
+        self._check()
+        dim, name = self.dims[self.size], self._name()
+        xs, ys = draw_batch(self.seed, self.nnz, dim=dim)
+        model = self.own.get(name, name)
+        found = summary(ys, answers(model, self.bayes[self.size], self.share, xs, ys))
         self.first = found
         return selection_still(
             css=self._css,
@@ -251,7 +278,7 @@ class SelectionExplorer(Explorer):
             belief=np.array(found["belief"]),
             blend=np.array(found["blend"], dtype=float),
             n_examples=self.n_examples,
-            said=f"{PROMPTS} linear functions with {self.nnz} of {DENSE.dim} coefficients nonzero, "
+            said=f"{PROMPTS} linear functions with {self.nnz} of {dim} coefficients nonzero, "
             f"and {'your' if self.size == YOURS else f'a {self.size}'} model pretrained with "
             f"{self.share:.0%} dense functions",
         )

@@ -4,12 +4,11 @@
    This file draws samples, sliders and lines. Every prediction is computed by an engine (shared.js), from the torch code of
    icl_lib: in the running kernel, or in the browser. */
 
-const DIM = 20;
-const POINTS = 41;
 const PROMPTS = 64;
 const CHUNKS = [4, 12, 16, 16, 16]; // prompts of a batch that are asked for at a time: the first picture soon, then better ones
 const APART = 1e-3; // where the experts differ by less, mean squared, no blend of them is told
-const [FLOOR, CEILING] = [1e-4, 5]; // of the plot's error axis
+const [FLOOR, CEILING] = [1e-4, 5]; // errors beyond are drawn there
+const AXIS_END = 6e-5; // below the floor, so that a line there lies within the frame
 
 const NAMES = ['transformer', 'dense', 'sparse', 'mixture', 'probability'];
 const PREFIXES = { kind: 'prefixes', settings: ['model', 'bayes', 'weight', 'prompts'], asks: ['xs', 'ys'], answers: NAMES };
@@ -22,31 +21,36 @@ const LINES = {
   sparse: { name: 'Sparse expert', look: 'oracle', note: 'best two coefficients' },
 };
 
+/** A prompt of functions of so many numbers: up to twice as many examples, and a query. */
+const pointsOf = (dim) => 2 * dim + 1;
+
 /** The batch of a seed: inputs, and for each prompt coefficients in the order in which they are taken. */
-function drawBatch(seed) {
+function drawBatch(seed, dim) {
   const uniform = uniforms(seed);
-  const xs = new Float64Array(PROMPTS * POINTS * DIM);
+  const each = pointsOf(dim) * dim;
+  const xs = new Float64Array(PROMPTS * each);
   const functions = [];
   for (let b = 0; b < PROMPTS; b++) {
-    for (let i = 0; i < POINTS * DIM; i++) xs[b * POINTS * DIM + i] = normal(uniform);
-    const coefficients = Array.from({ length: DIM }, () => normal(uniform));
-    const keys = Array.from({ length: DIM }, uniform);
+    for (let i = 0; i < each; i++) xs[b * each + i] = normal(uniform);
+    const coefficients = Array.from({ length: dim }, () => normal(uniform));
+    const keys = Array.from({ length: dim }, uniform);
     const order = keys.map((_, c) => c).sort((a, c) => keys[a] - keys[c]);
     functions.push({ coefficients, order });
   }
-  return { xs, functions };
+  return { seed, dim, xs, functions };
 }
 
 /** Their values where only the first `nnz` coefficients count: those of nnz + 1 continue those of nnz. */
-function valuesOf({ xs, functions }, nnz) {
-  const ys = new Float64Array(PROMPTS * POINTS);
+function valuesOf({ dim, xs, functions }, nnz) {
+  const points = pointsOf(dim);
+  const ys = new Float64Array(PROMPTS * points);
   const scale = Math.sqrt(nnz);
   functions.forEach(({ coefficients, order }, b) => {
-    for (let i = 0; i < POINTS; i++) {
-      const at = (b * POINTS + i) * DIM;
+    for (let i = 0; i < points; i++) {
+      const at = (b * points + i) * dim;
       let sum = 0;
       for (let k = 0; k < nnz; k++) sum += xs[at + order[k]] * coefficients[k];
-      ys[b * POINTS + i] = sum / scale;
+      ys[b * points + i] = sum / scale;
     }
   });
   return ys;
@@ -66,6 +70,8 @@ function render({ model, el }) {
     size: model.get('size'),
   });
   const state = initial();
+  const dim = () => model.get('dims')[state.size];
+  const points = () => pointsOf(dim());
   const sharesOf = (size) => models[size].map(([share]) => share);
   const chosen = () => models[state.size].find(([share]) => share === state.share);
 
@@ -79,13 +85,19 @@ function render({ model, el }) {
   take('size', 'size', sizes.find((size) => size === given.size));
   take('p', 'share', sharesOf(state.size).find((one) => one === Number(given.p?.trim() || NaN)));
   if (!chosen()) state.share = sharesOf(state.size)[0];
-  take('k', 'nnz', readNumber(given.k, 1, DIM, 1));
-  take('n', 'n_examples', readNumber(given.n, 0, POINTS - 1, 1));
+  take('k', 'nnz', readNumber(given.k, 1, dim(), 1));
+  take('n', 'n_examples', readNumber(given.n, 0, points() - 1, 1));
   take('seed', 'seed', readNumber(given.seed, 0, 2 ** 32 - 1, 1));
+  /** A size of fewer dimensions leaves fewer to choose from. */
+  function keepWithin() {
+    state.nnz = Math.min(state.nnz, dim());
+    state.n_examples = Math.min(state.n_examples, points() - 1);
+  }
+  keepWithin();
 
   // ---- the batch, and the sums over its prompts so far ----
 
-  let batch = null; // {seed, xs, functions}, drawn when first needed
+  let batch = null; // {seed, dim, xs, functions}, drawn when first needed
   let ys;
   let round = 0; // of the batch under way: answers to an earlier one are not counted
   let sums = null;
@@ -94,10 +106,10 @@ function render({ model, el }) {
   if (first?.errors && !shared) shown = { ...first, blend: first.blend.map((part) => part ?? NaN), count: PROMPTS };
 
   function fill() {
-    if (batch?.seed !== state.seed) batch = { seed: state.seed, ...drawBatch(state.seed) };
+    if (batch?.seed !== state.seed || batch.dim !== dim()) batch = drawBatch(state.seed, dim());
     ys = valuesOf(batch, state.nnz);
     round += 1;
-    const zeros = () => new Float64Array(POINTS);
+    const zeros = () => new Float64Array(points());
     sums = { count: 0, chunk: 0, asked: performance.now(), milliseconds: 0, square: zeros(), belief: zeros(), over: zeros(), under: zeros() };
     for (const name in LINES) sums[name] = zeros();
   }
@@ -106,13 +118,13 @@ function render({ model, el }) {
   function wanted() {
     if (!sums) fill();
     const prompts = CHUNKS[sums.chunk];
-    const [from, to] = [sums.count * POINTS, (sums.count + prompts) * POINTS];
+    const [from, to] = [sums.count * points(), (sums.count + prompts) * points()];
     return {
       model: chosen()[1],
-      bayes: model.get('bayes'),
+      bayes: model.get('bayes')[state.size],
       weight: state.share,
       prompts,
-      xs: batch.xs.slice(from * DIM, to * DIM),
+      xs: batch.xs.slice(from * dim(), to * dim()),
       ys: ys.slice(from, to),
       round,
     };
@@ -120,7 +132,7 @@ function render({ model, el }) {
 
   function add(numbers, request) {
     for (let j = 0; j < request.ys.length; j++) {
-      const i = j % POINTS;
+      const i = j % points();
       for (const name in LINES) sums[name][i] += (numbers[name][j] - request.ys[j]) ** 2;
       sums.square[i] += (numbers.transformer[j] - request.ys[j]) ** 4;
       sums.belief[i] += numbers.probability[j];
@@ -148,9 +160,9 @@ function render({ model, el }) {
   // ---- the two plots ----
 
   const box = { viewBox: '0 0 600 400', preserveAspectRatio: 'none', width: '100%', height: '100%', 'aria-hidden': 'true' };
-  const across = (n) => ((n + 0.5) / POINTS) * 100; // percent
-  const high = (error) => (Math.log(CEILING / clamp(error, FLOOR, CEILING)) / Math.log(CEILING / FLOOR)) * 100;
-  const level = (part) => 92 - 84 * clamp(part, -0.1, 1.1); // of the lower plot
+  const across = (n) => ((n + 0.5) / points()) * 100; // percent
+  const high = (error) => (Math.log(CEILING / clamp(error, FLOOR, CEILING)) / Math.log(CEILING / AXIS_END)) * 100;
+  const level = (part) => 88 - 76 * clamp(part, -0.1, 1.1); // of the lower plot
   /** Through the values that are there; a gap where one is not. */
   function path(values, height) {
     let pen = 'M';
@@ -172,14 +184,22 @@ function render({ model, el }) {
   const band = s('path', { class: 'icl-band' });
   const line = (at) => s('line', at);
   const text = (at, words) => s('text', at, words);
-  const ticks = [0, 10, 20, 30, 40].map((n) => s('g', {}, line({ x1: `${across(n)}%`, x2: `${across(n)}%`, y1: 0, y2: '100%' }), text({ x: `${across(n)}%`, y: '100%', dy: -6, style: `text-anchor: ${{ 0: 'start', 40: 'end' }[n] ?? 'middle'}` }, `${n}`)));
+  const ticks = s('g');
+  let axis; // the dimensions that it is drawn for
+  function drawAxis() {
+    axis = dim();
+    const [step, last] = [dim() / 2, points() - 1];
+    const anchor = (n) => (n === 0 ? 'start' : n === last ? 'end' : 'middle');
+    const tick = (n) => [line({ x1: `${across(n)}%`, x2: `${across(n)}%`, y1: 0, y2: '100%' }), text({ x: `${across(n)}%`, y: '100%', dy: -6, style: `text-anchor: ${anchor(n)}` }, `${n}`)];
+    ticks.replaceChildren(...[0, 1, 2, 3, 4].flatMap((part) => tick(part * step)));
+  }
   const levels = [1, 0.1, 0.01, 0.001].map((error) => line({ x1: 0, x2: '100%', y1: `${high(error)}%`, y2: `${high(error)}%` }));
   const levelNames = [1, 0.1, 0.01, 0.001].map((error) => text({ x: 6, y: `${high(error)}%`, dy: -4 }, error === 1 ? '1: always 0' : `${error}`));
   const marker = line({ class: 'icl-marker', y1: 0, y2: '100%' });
   const plot = s(
     'svg',
     { class: 'icl-plot', role: 'img', 'aria-label': 'Mean squared error against the number of examples, on a log axis' },
-    s('g', { class: 'icl-grid', 'aria-hidden': 'true' }, ...ticks, ...levels),
+    s('g', { class: 'icl-grid', 'aria-hidden': 'true' }, ticks, ...levels),
     marker,
     s('svg', box, band, ...order.map((name) => paths[name])),
     s('g', { class: 'icl-values', 'aria-hidden': 'true' }, ...levelNames),
@@ -199,7 +219,7 @@ function render({ model, el }) {
   /** A click or a drag on either plot reads the numbers there. */
   const read = (event) => {
     const { left, width } = event.currentTarget.getBoundingClientRect();
-    const n = clamp(Math.floor(((event.clientX - left) / width) * POINTS), 0, POINTS - 1);
+    const n = clamp(Math.floor(((event.clientX - left) / width) * points()), 0, points() - 1);
     if (n === state.n_examples) return;
     state.n_examples = n;
     controls.n_examples.set(n);
@@ -212,7 +232,10 @@ function render({ model, el }) {
   }
 
   function drawLines() {
-    if (!shown) return;
+    if (!shown) {
+      for (const one of [...Object.values(paths), band, beliefPath, blendPath]) one.removeAttribute('d');
+      return;
+    }
     for (const name of order) paths[name].setAttribute('d', path(shown.errors[name], high));
     const [top, bottom] = [1, -1].map((sign) => shown.errors.transformer.map((error, i) => error + sign * shown.spread[i]));
     band.setAttribute('d', `${path(top, high)}L${path(bottom, high).slice(1).split('L').reverse().join('L')}Z`);
@@ -259,7 +282,11 @@ function render({ model, el }) {
     caption.textContent = `Mean squared error after ${n} example${n === 1 ? '' : 's'}`;
     rows.transformer.about.textContent = `${state.size}, ${percent(state.share)} dense`;
     rows.mixture.about.textContent = `prior: ${percent(state.share)} dense`;
-    if (!shown) return;
+    if (!shown) {
+      for (const { value } of [...Object.values(rows), believed, blended]) value.textContent = '–';
+      for (const { bar } of [...Object.values(rows), believed, blended]) bar.style.setProperty('--share', 0);
+      return;
+    }
     for (const name in LINES) {
       rows[name].value.textContent = shown.errors[name][n] < FLOOR ? '< 10⁻⁴' : pretty(shown.errors[name][n]);
       rows[name].bar.style.setProperty('--share', 1 - high(shown.errors[name][n]) / 100);
@@ -303,9 +330,10 @@ function render({ model, el }) {
   // ---- the controls ----
 
   const controls = {};
-  const sliderFor = (name, label, options) =>
-    (controls[name] = slider({
-      label, step: 1, ...options,
+  const [nnzSlot, examplesSlot] = [h('div'), h('div')];
+  function sliderFor(slot, name, label, options, ...below) {
+    controls[name] = slider({
+      label, step: 1, value: state[name], ...options,
       oninput(value) {
         state[name] = value;
         if (name === 'n_examples') {
@@ -313,7 +341,16 @@ function render({ model, el }) {
           share();
         } else begin();
       },
-    }));
+    });
+    controls[name].root.append(...below);
+    slot.replaceChildren(controls[name].root);
+  }
+  /* Of which there are as many as dimensions, or twice as many. */
+  function makeSliders() {
+    const all = dim();
+    sliderFor(nnzSlot, 'nnz', ['Nonzero coefficients of the function'], { min: 1, max: all, text: (value) => `${value} of ${all}` }, h('small', {}, h('span', {}, `pretraining: 2, or all ${all}`)));
+    sliderFor(examplesSlot, 'n_examples', ['In-context examples'], { min: 0, max: points() - 1, text: String });
+  }
   /* The share moves from model to model: the slider counts them. */
   const shareSlot = h('div');
   function makeShareSlider() {
@@ -332,23 +369,35 @@ function render({ model, el }) {
     shareSlot.replaceChildren(controls.share.root);
   }
   makeShareSlider();
-  sliderFor('nnz', ['Nonzero coefficients of the function'], { min: 1, max: DIM, value: state.nnz, text: (value) => `${value} of ${DIM}` });
-  controls.nnz.root.append(h('small', {}, h('span', {}, 'pretraining: 2, or all 20')));
-  sliderFor('n_examples', ['In-context examples'], { min: 0, max: POINTS - 1, value: state.n_examples, text: String });
+  makeSliders();
 
   const chooserId = fresh('size');
   const chooser = h('select', { id: chooserId }, ...sizes.map((size) => h('option', { value: size }, model.get('labels')[size])));
   chooser.value = state.size;
   chooser.addEventListener('change', () => {
+    const before = dim();
     state.size = chooser.value;
+    if (dim() !== before) {
+      state.nnz = Math.min(state.nnz === before ? dim() : state.nnz, dim());
+      state.n_examples = Math.round((state.n_examples / before) * dim());
+      otherDimensions();
+    }
     const nearest = (best, one) => (Math.abs(one - state.share) < Math.abs(best - state.share) ? one : best);
     state.share = sharesOf(state.size).reduce(nearest);
     makeShareSlider();
     begin();
   });
+  /** What was shown had other dimensions, and has no place on these axes. */
+  function otherDimensions() {
+    shown = null;
+    drawAxis();
+    drawLines();
+    makeSliders();
+  }
   const showState = () => {
     chooser.value = state.size;
     makeShareSlider();
+    if (axis !== dim()) otherDimensions();
     controls.nnz.set(state.nnz);
     controls.n_examples.set(state.n_examples);
   };
@@ -375,7 +424,7 @@ function render({ model, el }) {
 
   const COLUMNS = ['examples', ...Object.keys(LINES), 'P(dense)', 'blend'];
   const cells = h('tbody');
-  const lines = () => (shown ? Array.from({ length: POINTS }, (_, n) => [n, ...Object.keys(LINES).map((name) => shown.errors[name][n]), shown.belief[n], shown.blend[n]]) : []);
+  const lines = () => (shown ? shown.belief.map((_, n) => [n, ...Object.keys(LINES).map((name) => shown.errors[name][n]), shown.belief[n], shown.blend[n]]) : []);
   const table = h(
     'details',
     { class: 'icl-numbers' },
@@ -401,13 +450,14 @@ function render({ model, el }) {
     h(
       'div',
       { class: 'icl-body' },
-      h('div', { class: 'icl-left' }, plot, lower, h('p', { class: 'icl-axis-name' }, 'in-context examples: click to read the numbers there. In the lower plot, 1 is all dense, 0 all sparse.'), shareSlot, controls.nnz.root, controls.n_examples.root, actions),
+      h('div', { class: 'icl-left' }, h('p', { class: 'icl-plot-name' }, 'Mean squared error'), plot, h('p', { class: 'icl-plot-name' }, 'Whom does it follow? 1: the dense expert, 0: the sparse one'), lower, h('p', { class: 'icl-axis-name' }, 'in-context examples: click to read the numbers there. Below, the transformer’s line ends where the experts agree.'), shareSlot, nnzSlot, examplesSlot, actions),
       h('div', { class: 'icl-right' }, legend, belief, h('div', { class: 'icl-choice' }, h('label', { for: chooserId }, 'Size of the transformer'), chooser)),
       engine.line,
       h('div', { class: 'icl-more' }, table),
     ),
   );
   el.append(root);
+  drawAxis();
   drawLines();
   drawNumbers();
   const stopLooking = replaceStill(el);
@@ -416,6 +466,7 @@ function render({ model, el }) {
 
   const takeTraits = () => {
     Object.assign(state, initial());
+    keepWithin();
     showState();
     begin();
   };
