@@ -207,7 +207,7 @@ def _draw(axes: Axes, rows: pd.DataFrame, x: str, role: str, label: str, **line:
 def draw_errors(setup: Setup, table: pd.DataFrame) -> Picture:
     """Errors on dense and on sparse functions against the number of examples."""
     found = shares(table, ["predictor", "nonzeros", "n_examples"])
-    with figures.drawing(1, 2, figsize=(9.5, 3.3), sharey=True) as (figure, panels):
+    with figures.drawing(1, 2, figsize=(9.5, 3.0), sharey=True) as (figure, panels):
         for axes, (kind, nonzeros) in zip(panels, setup.nonzeros.items(), strict=True):
             axes.set(
                 yscale="log",
@@ -249,7 +249,7 @@ def draw_between(setup: Setup, table: pd.DataFrame) -> Picture:
     """Errors and weights after few examples against the number of nonzero coefficients."""
     found = shares(table, ["predictor", "nonzeros"])
     weight = followed(table, ["predictor", "nonzeros", "n_examples"])
-    with figures.drawing(1, 2, figsize=(9.5, 3.3)) as (figure, (left, right)):
+    with figures.drawing(1, 2, figsize=(9.5, 3.0)) as (figure, (left, right)):
         lines: dict[str, tuple[str, str, dict[str, Any]]] = {
             "mixture model": (setup.mixed, "transformer", {}),
             "dense specialist": (

@@ -219,7 +219,7 @@ def draw_weights(table: pd.DataFrame) -> Picture:
         "sparse specialist": (TWENTY.specialists["sparse"], "transformer", linear.DASHED),
         "exact Bayes": (BAYES, "Bayes", {}),
     }
-    with figures.drawing(1, 2, figsize=(9.5, 3.1), sharey=True) as (figure, panels):
+    with figures.drawing(1, 2, figsize=(9.5, 2.9), sharey=True) as (figure, panels):
         for axes, (kind, nonzeros) in zip(panels, TWENTY.nonzeros.items(), strict=True):
             axes.set(ylim=(-0.15, 1.25), xlim=(0, 30), title=f"on {kind} functions")
             axes.set_xlabel("in-context examples")
@@ -246,7 +246,7 @@ def draw_weights(table: pd.DataFrame) -> Picture:
 def draw_rare(table: pd.DataFrame) -> Picture:
     """Errors on a class of one in a hundred, of a tiny transformer and of exact Bayes."""
     found = shares(table[table.kind.isin(_RARE)], ["predictor", "kind", "n_examples"])
-    with figures.drawing(1, 4, figsize=(9.5, 3.2), sharey=True) as (figure, panels):
+    with figures.drawing(1, 4, figsize=(9.5, 2.9), sharey=True) as (figure, panels):
         for axes, (kind, (_, model)) in zip(panels, _RARE.items(), strict=True):
             axes.set(xlim=(0, MOST), ylim=(0, 2.6), title=f"rare {kind}", xlabel="examples")
             axes.axhline(1, color=figures.LOOKS["truth"].colour, linewidth=0.8, alpha=0.6)
