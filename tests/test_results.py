@@ -1,6 +1,7 @@
 """The stored tables are what the code measures: rows drawn at random are measured again, and nothing stale is read."""
 
 import dataclasses
+import re
 import secrets
 import shutil
 import signal
@@ -361,3 +362,17 @@ def test_numbers_are_written_where_they_are_named(tmp_path, facts):
     assert prose.write(tmp_path, facts) == [
         f"book/page.md: no number stands before the name {name}"
     ]
+
+
+def test_no_sentence_has_more_than_two_numbers():
+    pages = [ROOT / "README.md", *ROOT.glob("book/*.md"), *ROOT.glob("notebooks/*.ipynb")]
+    long = []
+    for page in pages:
+        for line in page.read_text(encoding="utf-8").splitlines():
+            if line.lstrip().startswith("|") or line.lstrip().startswith('"|'):
+                continue  # a table
+            for sentence in re.split(r"(?<=[.?!])\s+", line):
+                numbers = re.findall(r"<!-- (?!claims\.)[\w.+]+ -->", sentence)
+                if len(numbers) > 2:
+                    long.append((page.name, sentence))
+    assert not long
