@@ -147,11 +147,11 @@ def _collapses_beyond(measures: Measures) -> str:
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim of the paper, or a part of one.
+    """One claim of the paper or of the debate, or a part of one.
 
     Attributes:
         key: C1 to C9; a letter tells parts of a claim apart.
-        statement: what the paper says, in our words.
+        statement: what is claimed, in our words.
         status: how well we know that it says so.
         measure: what is measured.
         rule: what it takes to be supported, in words.
@@ -159,7 +159,7 @@ class Claim:
         judge: the rule: from the measures to one of VERDICTS.
         headline: the measure that says most, for the overview.
         limit: what the rule compares with, for a figure.
-        changed: when and why the rule changed.
+        changed: when and why the rule changed, or when it was written if some numbers were known by then.
     """
 
     key: str

@@ -149,7 +149,7 @@ def entry(app: Sphinx, docname: str, claim: Claim, finding: Finding | None) -> n
     for who, measures in finding.beside.items():
         told(f"{who[0].upper()}{who[1:]}, by the same rule", claim.judge(measures))
     if claim.changed:
-        told("The rule changed", claim.changed.removesuffix("."))
+        told("The rule's history", claim.changed.removesuffix("."))
     words = finding.told()
     columns = [OURS, *finding.beside]
     rows = [[name, *(said[who] for who in columns)] for name, said in words.items()]

@@ -1,13 +1,11 @@
 """What machines read of the site: canonical addresses, a picture for link previews, a list of all pages.
 
 All of it needs the address under which the site is published: that of the repository's GitHub Pages. Where nothing
-names the repository there is none of it. The page for what is not there needs no address of its own.
+names the repository there is none of it, and the page for what is not there leads to the root of its host.
 """
 
 from pathlib import Path
-from typing import Any
 
-from docutils import nodes
 from repository import repository
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -17,24 +15,14 @@ NOT_FOUND = "404"
 
 
 def name_address(app: Sphinx, config: Config) -> None:
-    """Tell Sphinx where the site will lie, which then gives each page its canonical address."""
+    """Tell Sphinx where the site will lie, which gives each page its canonical address, and the templates the rest."""
     setting = repository(Path(app.srcdir))
-    if setting is not None:
+    if setting is None:
+        config.html_context |= {"site_root": "/"}
+    else:
         config.html_baseurl = setting.site
+        config.html_context |= {"site_root": setting.site, "card_picture": setting.site + PICTURE}
     config.html_additional_pages[NOT_FOUND] = "not_found.html"
-
-
-def describe_to_machines(
-    app: Sphinx,
-    pagename: str,
-    templatename: str,
-    context: dict[str, Any],
-    doctree: nodes.document | None,
-) -> None:
-    """Give the template the picture's address, and the path under which the site lies."""
-    base = app.config.html_baseurl
-    context["card_picture"] = base + PICTURE if base else ""
-    context["site_root"] = base or "/"
 
 
 def list_pages(app: Sphinx, error: Exception | None) -> None:
@@ -49,6 +37,5 @@ def list_pages(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
     app.connect("config-inited", name_address)
-    app.connect("html-page-context", describe_to_machines)
     app.connect("build-finished", list_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -271,7 +271,7 @@ def draw_between(setup: Setup, table: pd.DataFrame) -> Picture:
             xlabel="nonzero coefficients", ylim=(-0.15, 1.25), title="weight of the dense expert"
         )
         for axes in (left, right):
-            axes.set_xticks((1, 2, 5, 10, 15, 20) if setup.dim == 20 else (1, 2, 4, 6, 8))
+            axes.set_xticks((1, *range(setup.dim // 4, setup.dim + 1, setup.dim // 4)))
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
         return figures.picture(
             figure,

@@ -96,9 +96,9 @@ function render({ model, el }) {
   function drawErrors() {
     const all = shares();
     const across = (step) => step / state.total;
+    const last = history.at(-1);
     lines.forEach(({ model: one, bayes, dot }, k) => {
       const points = (what) => history.map(({ step, [what]: errors }) => [across(step), errors[k]]);
-      const last = history.at(-1);
       one.setAttribute('d', errorPath(points('errors')));
       bayes.setAttribute('d', errorPath(last ? [...points('floor'), [1, last.floor[k]]] : []));
       for (const line of [one, bayes, dot]) line.classList.toggle('is-absent', all[k] === 0);
@@ -107,7 +107,6 @@ function render({ model, el }) {
       dot.setAttribute('cy', level(clamp(last?.errors[k] ?? 0, 0, CEILING)));
     });
     // The names at the lines' ends, once these have left the axis: on their left when the lines have gone far enough.
-    const last = history.at(-1);
     const reached = across(last?.step ?? 0);
     const taught = lines.flatMap(({ name }, k) => (reached > NAMED_FROM && all[k] > 0 ? [{ name, down: 100 * (1 - clamp(last.errors[k], 0, CEILING) / CEILING) }] : []));
     for (const { name } of lines) name.toggleAttribute('hidden', !taught.some((one) => one.name === name));

@@ -162,6 +162,7 @@ function render({ model, el }) {
   const box = { viewBox: '0 0 600 400', preserveAspectRatio: 'none', width: '100%', height: '100%', 'aria-hidden': 'true' };
   const across = (n) => ((n + 0.5) / points()) * 100; // percent
   const high = (error) => (Math.log(CEILING / clamp(error, FLOOR, CEILING)) / Math.log(CEILING / AXIS_END)) * 100;
+  const barShare = (error) => Math.log(clamp(error, FLOOR, CEILING) / FLOOR) / Math.log(CEILING / FLOOR); // of a bar
   const level = (part) => 88 - 76 * clamp(part, -0.1, 1.1); // of the lower plot
   /** Through the values that are there; a gap where one is not. */
   function path(values, height) {
@@ -262,7 +263,7 @@ function render({ model, el }) {
     caption,
     h('tbody', {}, ...Object.values(rows).map(({ row }) => row), h('tr', { class: 'icl-ignorance' }, h('th', { scope: 'row' }, h('span', {}, 'Always 0', h('small', {}, 'line of ignorance'))), h('td', {}, '1'))),
   );
-  legend.style.setProperty('--ignorance', 1 - high(1) / 100);
+  legend.style.setProperty('--ignorance', barShare(1));
   const [believed, blended] = ['mixture', 'transformer'].map((look) => {
     const bar = h('div', { class: `icl-bar icl-${look}` });
     const value = h('span', { class: 'icl-error' }, '–');
@@ -289,7 +290,7 @@ function render({ model, el }) {
     }
     for (const name in LINES) {
       rows[name].value.textContent = shown.errors[name][n] < FLOOR ? '< 10⁻⁴' : pretty(shown.errors[name][n]);
-      rows[name].bar.style.setProperty('--share', 1 - high(shown.errors[name][n]) / 100);
+      rows[name].bar.style.setProperty('--share', barShare(shown.errors[name][n]));
     }
     for (const [{ bar, value }, part] of [[believed, shown.belief[n]], [blended, shown.blend[n]]]) {
       bar.style.setProperty('--share', clamp(part || 0, 0, 1));
