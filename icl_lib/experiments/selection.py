@@ -395,10 +395,9 @@ def numbers(tables: Tables) -> dict[str, str]:
     for word, name in called.items():
         for n in (4, 10, 15):
             found[f"{word}.weight.{n}"] = weight_of(table, name, nonzeros=NNZ, n_examples=n)
-    for n in (10, 15):
-        found[f"sparse.weight.{n}"] = weight_of(
-            table, TWENTY.specialists["sparse"], nonzeros=NNZ, n_examples=n
-        )
+    found["sparse.weight.10"] = weight_of(
+        table, TWENTY.specialists["sparse"], nonzeros=NNZ, n_examples=10
+    )
     for k in (2, 3, TWENTY.dim):
         found[f"mixed.weight.of{k}"] = weight_of(nonzeros, TWENTY.mixed, nonzeros=k)
     found["three"] = above(nonzeros, BAYES, EXPERTS["sparse"], nonzeros=3)
@@ -412,12 +411,11 @@ def numbers(tables: Tables) -> dict[str, str]:
         kind="dense",
         n_examples=MOST,
     )
-    few = {"mixed": EIGHT.mixed, "bayes": BAYES, "sparse": EIGHT.specialists["sparse"]}
+    called = {"mixed": EIGHT.mixed, "bayes": BAYES}
     found |= {
-        f"eight.{name}": measure
-        for name, measure in _numbers_of(EIGHT, tables, few | {"lasso": LASSO}).items()
+        f"eight.{name}": measure for name, measure in _numbers_of(EIGHT, tables, called).items()
     }
-    for word, name in few.items():
+    for word, name in (("mixed", EIGHT.mixed), ("sparse", EIGHT.specialists["sparse"])):
         for n in (4, 6):
             found[f"eight.{word}.weight.{n}"] = weight_of(
                 tables["control_errors"], name, nonzeros=NNZ, n_examples=n
@@ -454,10 +452,10 @@ def conditions(tables: Tables) -> dict[str, bool]:
     }
 
     gap = above(few, EIGHT.mixed, LASSO, nonzeros=NNZ, n_examples=4)
-
-    def at_six(name: str) -> pd.Series:
-        return rows_of(few, predictor=name, nonzeros=NNZ, n_examples=6).error
-
+    lasso_later, mixed_later = (
+        rows_of(few, predictor=name, nonzeros=NNZ, n_examples=6).error
+        for name in (LASSO, EIGHT.mixed)
+    )
     own = linear.learnt(TWENTY, tables, *TWENTY.specialists.values())
     sines = rises(tables, ["sine"])["rare sine"], rises(tables, ["sine"], curves.OF)["rare sine"]
     tiny = unlike(tables, "line + sine")
@@ -506,7 +504,7 @@ def conditions(tables: Tables) -> dict[str, bool]:
         and eight(BAYES, NNZ, 4)[2] < 1e-4,
         "eight_lasso_is_faster": gap[1] > -0.1
         and gap[2] < 0.15
-        and less(at_six(LASSO), at_six(EIGHT.mixed), 0.5),
+        and less(lasso_later, mixed_later, 0.5),
         "eight_glides": slope[EIGHT.mixed][1][2] < slope[EIGHT.mixed][0][1]
         and slope[EIGHT.mixed][1][1] > 0.25
         and weight_of(few, BAYES, nonzeros=NNZ, n_examples=4)[2] < 1e-3,

@@ -145,6 +145,17 @@ def test_it_learns_pauses_goes_on_and_takes_another_mixture_on_the_way(
     assert icl(page, "numbers.step")[0] == 0
 
 
+def test_a_line_bears_its_name_once_it_has_left_the_axis(visit: Open) -> None:
+    page = open_chapter(visit, "?w=0.5_0.5_0_0&seed=7&steps=500")
+    names = page.locator(f"{ROOT} .icl-plot .icl-name:visible")
+    pretrain(page, 5)
+    expect(names).to_have_count(0)
+    pretrain(page, 80)
+    expect(names).to_have_text(["line", "sine"])
+    heights = sorted(float(name.get_attribute("y").rstrip("%")) for name in names.all())
+    assert heights[1] - heights[0] >= 6
+
+
 def test_exact_bayes_is_that_of_the_mixture_of_the_moment(visit: Open) -> None:
     page = open_chapter(visit, "?w=1_0_0_0&seed=1&steps=500")
     page.wait_for_function(f"document.querySelector('{ROOT}').parentElement.icl.numbers")

@@ -7,11 +7,20 @@ import torch
 from playwright.sync_api import Page, expect
 
 from icl_lib.page import transformer_curve
+from icl_lib.weights import FOLDER
 from icl_lib.widgets.combinations import QUERIES
 
+from .conftest import REPOSITORY
 from .test_combinations import Open, open_live, settled
 
 TINY, STANDARD = "line+sine-0.5-tiny", "line+sine-0.5-standard-brief"
+
+
+def test_the_landing_page_says_what_it_weighs() -> None:
+    megabytes = round((FOLDER / f"{STANDARD}.safetensors").stat().st_size / 1e6)
+    told = (REPOSITORY / "book" / "intro.md").read_text(encoding="utf-8")
+    assert f'model="{STANDARD}"' in told
+    assert f"Its {megabytes} MB are fetched" in told
 
 
 def test_it_is_fetched_when_chosen_once_and_computes_what_torch_does(visit: Open) -> None:
