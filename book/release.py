@@ -1,17 +1,17 @@
-"""Put what a release consists of into a folder: `python book/release.py _build/html dist [--tag v0.1.0]`.
+"""Put what a release consists of into a folder: `python -m book.release _build/html dist [--tag v0.1.0]`.
 
 That is the library's wheel, and the built site with a server of its own, which opens without a network. What has
 changed is printed: the release's section of CHANGELOG.md.
 """
 
 import argparse
-import re
 import zipfile
 from pathlib import Path
 
 from flit_core import buildapi
 
 import icl_lib
+from book._ext.changelog import release
 
 ROOT = Path(__file__).parents[1]
 HOW = """The book "Beyond the Mixture", version {version}.
@@ -20,21 +20,6 @@ Its pages are in site/, and can be read as they are. Explorers compute only on p
 
     python3 serve.py site
 """
-
-
-def changes(version: str, text: str) -> str:
-    """What `text`, a changelog, says of a version.
-
-    Raises:
-        ValueError: it says nothing of that version.
-    """
-    found = re.search(
-        rf"^## {re.escape(version)}\b[^\n]*\n(.*?)(?=^## |\Z)", text, flags=re.DOTALL | re.MULTILINE
-    )
-    if found is None or not found[1].strip():
-        known = ", ".join(re.findall(r"^## ([^,\n]+)", text, flags=re.MULTILINE))
-        raise ValueError(f"CHANGELOG.md says nothing of {version}; it has {known}")
-    return found[1].strip()
 
 
 def archive(site: Path, path: Path) -> None:
@@ -56,7 +41,7 @@ if __name__ == "__main__":
     version = icl_lib.__version__
     if given.tag not in (None, f"v{version}"):
         parser.error(f"the tag must be v{version}, the library's version, got {given.tag}")
-    print(changes(version, (ROOT / "CHANGELOG.md").read_text()))
+    print(release(version, (ROOT / "CHANGELOG.md").read_text()).changes)
     given.folder.mkdir(parents=True, exist_ok=True)
     archive(given.site, given.folder / f"beyond-the-mixture-{version}.zip")
     buildapi.build_wheel(given.folder)

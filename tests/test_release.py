@@ -5,29 +5,44 @@ import subprocess
 import sys
 import urllib.request
 import zipfile
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 import yaml
 
 import icl_lib
-from book.release import archive, changes
+from book._ext.changelog import release, releases
+from book.release import archive
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml"))
-TEXT = "# Changes\n\n## Unreleased\n\n- New.\n\n## 1.10.0, today\n\n- Ten.\n\n## 1.1.0\n\n## 1.0.0, then\n\n- One.\n"
+TEXT = """# Changes
+
+## Unreleased
+
+- New.
+
+## 1.10.0, 2 February 2027
+
+- Ten, *at last*.
+
+## 1.0.0, 26 November 2026
+
+- One.
+"""
 
 
 def test_a_release_tells_its_own_changes():
-    assert changes("1.10.0", TEXT) == "- Ten."
-    assert changes("1.0.0", TEXT) == "- One."
-    for silent in ("1.1.0", "1.1", "2.0.0"):
+    assert [each.version for each in releases(TEXT)] == ["1.10.0", "1.0.0"]
+    assert release("1.10.0", TEXT) == ("1.10.0", datetime(2027, 2, 2), "- Ten, *at last*.")
+    for silent in ("1.1.0", "Unreleased"):
         with pytest.raises(
-            ValueError, match=rf"says nothing of {silent}; it has Unreleased, 1\.10\.0, 1"
+            ValueError, match=rf"'## {silent}, DAY MONTH YEAR', it has .* 1\.10\.0, 1"
         ):
-            changes(silent, TEXT)
-    assert changes(icl_lib.__version__, (ROOT / "CHANGELOG.md").read_text())
+            release(silent, TEXT)
+    assert release(icl_lib.__version__, (ROOT / "CHANGELOG.md").read_text()).changes
 
 
 def test_the_archive_of_the_site_serves_itself(tmp_path):

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from bs4 import BeautifulSoup
@@ -245,7 +246,8 @@ def test_machines_are_told_where_a_page_lies_and_how_it_looks(small_book):
     if not named:
         assert canonical == []
         assert not {"og:url", "og:image", "citation_public_url"} & set(told)
-        assert not (built / "sitemap.txt").exists()
+        assert not (built / "sitemap.txt").exists() and not (built / "feed.xml").exists()
+        assert not page.select("link[type='application/atom+xml']")
         return
     site = "https://somebody.github.io/some.book/"
     assert canonical == [f"{site}chapter.html"]
@@ -255,6 +257,12 @@ def test_machines_are_told_where_a_page_lies_and_how_it_looks(small_book):
     assert (told["og:title"], told["citation_title"]) == ("A chapter", "A chapter")
     listed = (built / "sitemap.txt").read_text().splitlines()
     assert listed == [f"{site}chapter.html", f"{site}index.html"]
+    (link,) = page.select("link[type='application/atom+xml']")
+    feed = ElementTree.parse(built / link["href"]).getroot()
+    name = "{http://www.w3.org/2005/Atom}"
+    assert feed.find(f"{name}id").text == site
+    assert "Version 0.1.0" in [title.text for title in feed.findall(f"{name}entry/{name}title")]
+    assert "<li>The book:" in feed.findall(f"{name}entry/{name}content")[-1].text
 
 
 def test_what_is_not_there_leads_back_and_needs_no_other_file(small_book):
