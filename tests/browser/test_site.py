@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from urllib.parse import unquote, urldefrag, urlsplit
+from xml.etree import ElementTree
 
 import pytest
 from bs4 import BeautifulSoup
@@ -173,3 +174,22 @@ def test_a_chapter_is_not_longer_than_ten_screens(path: str, visit: Callable[...
     page = visit(path, size=(1440, 900), fresh=True).page
     # Once fonts are there and widgets have taken the still figures' place.
     page.wait_for_function("document.documentElement.scrollHeight <= 9000")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_figure_is_taken_away_in_the_colours_of_the_page(visit, theme, tmp_path):
+    page = visit("notebooks/debate.html", theme=theme).page
+
+    def saved(kind):
+        with page.expect_download() as download:
+            page.locator(".icl-figure").first.get_by_role("button", name=kind).click()
+        assert download.value.suggested_filename == f"debate-1.{kind.lower()}"
+        download.value.save_as(tmp_path / kind)
+        return (tmp_path / kind).read_bytes()
+
+    text = saved("SVG").decode()
+    assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+    shown = page.locator(".icl-figure svg").first
+    assert shown.evaluate("element => getComputedStyle(element).color") in text
+    assert not re.search(r"var\(|currentColor", text)
+    assert saved("PNG").startswith(b"\x89PNG\r\n")
