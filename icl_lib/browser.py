@@ -45,6 +45,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from icl_lib import bayes, pretraining
 from icl_lib.model import Transformer, TransformerConfig, size_of
 from icl_lib.page import (
+    ATTENDING,
     BAND_BAYES,
     BAYES,
     LINEAR,
@@ -52,6 +53,7 @@ from icl_lib.page import (
     SMOOTH,
     TransformerCurve,
     bayes_bands,
+    CurveAndAttention,
     bayes_curve,
     bayes_prefixes,
     linear_curve,
@@ -181,9 +183,10 @@ def _places(model: Transformer, dtype: torch.dtype) -> dict[str, tuple[int, int]
 def export_shape(config: TransformerConfig, dtype: torch.dtype) -> onnx.ModelProto:
     """The graph of all models of a shape, whose weights are in a file of their own: what `weights.save` writes.
 
-    In one dimension it predicts a curve (see `TransformerCurve`), in several it predicts at every prefix of a batch of
-    prompts of `max_examples` points. Its weights are external data at `WEIGHTS`, counted from the end of the
-    safetensors header, so that every file of the shape fits; all arithmetic is in single precision.
+    In one dimension it predicts a curve (see `TransformerCurve`; of the sizes of `ATTENDING` `CurveAndAttention`), in
+    several it predicts at every prefix of a batch of prompts of `max_examples` points. Its weights are external data at
+    `WEIGHTS`, counted from the end of the safetensors header, so that every file of the shape fits; all arithmetic is
+    in single precision.
 
     Args:
         config: the shape.
@@ -192,7 +195,10 @@ def export_shape(config: TransformerConfig, dtype: torch.dtype) -> onnx.ModelPro
     model = _fresh(config)
     if config.dim == 1:
         inputs = _example(torch.float32, 1)
-        proto = _trace(TransformerCurve(model), inputs, ["xs", "ys", "queries"], ["mean"])
+        attends = size_of(config) in ATTENDING
+        module = CurveAndAttention(model) if attends else TransformerCurve(model)
+        outputs = ["mean", "attention"] if attends else ["mean"]
+        proto = _trace(module, inputs, ["xs", "ys", "queries"], outputs)
     else:
         dynamic, prompts = _prefixes(torch.float32, config.dim, config.max_examples)
         proto = _trace(model, prompts, ["xs", "ys"], ["mean"], dynamic)

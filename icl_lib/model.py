@@ -103,6 +103,10 @@ class TransformerConfig:
         return cls.of_size("standard", dim, max_examples)
 
 
+Weights = Float[Tensor, "batch heads tokens seen"]
+"""How much tokens attend to what they see: not negative, and one in all."""
+
+
 class Attention(nn.Module):
     """Multi-head self-attention, without biases."""
 
@@ -116,9 +120,14 @@ class Attention(nn.Module):
         self,
         stream: Float[Tensor, "batch tokens width"],
         earlier: Bool[Tensor, "tokens context"] | None,
-    ) -> Float[Tensor, "batch tokens width"]:
-        """Attend causally, or to oneself and to what is `earlier` (True) among the first tokens, the context."""
+    ) -> tuple[Float[Tensor, "batch tokens width"], Weights | None]:
+        """Attend causally, or to oneself and to what is `earlier` (True) among the first tokens, the context.
+
+        Returns:
+            What is read; and, if there is a context, how much each token attends to each of it and, last, to itself.
+        """
         q, k, v = self.project_in(stream).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        weights = None
         if earlier is None:
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
@@ -129,7 +138,7 @@ class Attention(nn.Module):
             own = (q * k).sum(-1, keepdim=True)
             weights = torch.cat((scores, own), dim=-1).softmax(-1)
             mixed = weights[..., :-1] @ v[:, :, :context] + weights[..., -1:] * v
-        return self.project_out(mixed.transpose(1, 2).flatten(2))
+        return self.project_out(mixed.transpose(1, 2).flatten(2)), weights
 
 
 class Block(nn.Module):
@@ -147,10 +156,11 @@ class Block(nn.Module):
         self,
         stream: Float[Tensor, "batch tokens width"],
         earlier: Bool[Tensor, "tokens context"] | None,
-    ) -> Float[Tensor, "batch tokens width"]:
-        stream = stream + self.attention(self.attention_norm(stream), earlier)
+    ) -> tuple[Float[Tensor, "batch tokens width"], Weights | None]:
+        read, weights = self.attention(self.attention_norm(stream), earlier)
+        stream = stream + read
         hidden = F.gelu(self.network_in(self.network_norm(stream)), approximate="tanh")
-        return stream + self.network_out(hidden)
+        return stream + self.network_out(hidden), weights
 
 
 class Transformer(nn.Module):
@@ -258,7 +268,7 @@ class Transformer(nn.Module):
         stream = self.read_in(tokens) + self.positions.weight[: tokens.shape[1]]
         streams = []
         for block in self.blocks:
-            stream = block(stream, None)
+            stream, _ = block(stream, None)
             streams.append(stream)
         return streams
 
@@ -300,11 +310,46 @@ class Transformer(nn.Module):
         queries: Float[Tensor, "batch queries dim"],
     ) -> Float[Tensor, "batch queries"]:
         """As `predict_curve`, for callers whose prompts are sound: they are not checked."""
+        return self.attending_curve(xs, ys, queries)[0]
+
+    def attention(
+        self,
+        xs: Float[Tensor, "batch examples dim"],
+        ys: Float[Tensor, "batch examples"],
+        queries: Float[Tensor, "batch queries dim"],
+    ) -> Float[Tensor, "batch layers heads queries seen"]:
+        """How much each query attends to the examples and to itself, in each head of each block.
+
+        Args:
+            xs: inputs of the examples (B, n, d); n may be 0 and is at most `config.max_examples` - 1.
+            ys: their values (B, n).
+            queries: where to predict (B, Q, d).
+
+        Returns:
+            Weights (B, layers, heads, Q, 2n + 1) on x_1, y_1, ..., x_n, y_n and on the query's own token; they sum to
+            one.
+
+        Raises:
+            ValueError: as for `predict_curve`.
+        """
+        self._check(xs, ys, queries)
+        return self.attending_curve(xs, ys, queries)[1]
+
+    def attending_curve(
+        self,
+        xs: Float[Tensor, "batch examples dim"],
+        ys: Float[Tensor, "batch examples"],
+        queries: Float[Tensor, "batch queries dim"],
+    ) -> tuple[Float[Tensor, "batch queries"], Float[Tensor, "batch layers heads queries seen"]]:
+        """What `predict_curve` and `attention` return, in one pass; prompts are not checked."""
         context = 2 * xs.shape[1]
         tokens = torch.cat((self._tokens(xs, ys), queries), dim=1)
         index = torch.arange(tokens.shape[1], device=tokens.device)
         stream = self.read_in(tokens) + self.positions(index.clamp(max=context))
         earlier = index[None, :context] < index[:, None]
+        attention = []
         for block in self.blocks:
-            stream = block(stream, earlier)
-        return self.read_out(self.norm(stream[:, context:]))[..., 0]
+            stream, weights = block(stream, earlier)
+            attention.append(weights[:, :, context:])
+        curve = self.read_out(self.norm(stream[:, context:]))[..., 0]
+        return curve, torch.stack(attention, dim=1)

@@ -65,11 +65,16 @@ def test_every_curves_graph_equals_torch(model_session, name):
     for n, q in product((0, 1, 2, 7, 40), (1, 97)):
         xs, ys, queries = draw(n, q, torch.float32, seed=n)
         given = {"xs": xs.numpy(), "ys": ys.numpy(), "queries": queries.numpy()}
-        (mean,) = session.run(None, given)
+        mean, *attention = session.run(None, given)
         expected = page.transformer_curve(name)(xs, ys, queries).detach().numpy()
         # Noise for values is far from anything trained on: there single precision itself is worth
         # some 1e-5 of outputs near 1.
         assert mean.shape == (1, q) and np.abs(mean - expected).max() < 1e-4
+        assert len(attention) == (recipes.parts(name).size in page.ATTENDING)
+        for weights_found in attention:
+            _, weights_here = page.curve_and_attention(name)(xs, ys, queries)
+            assert np.abs(weights_found - weights_here.detach().numpy()).max() < 1e-4
+            assert np.abs(weights_found.sum(-1) - 1).max() < 1e-5
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 40])

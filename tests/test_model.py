@@ -98,9 +98,36 @@ def test_a_curve_in_one_pass_equals_the_plain_forward_query_by_query(examples):
         assert torch.allclose(MODEL(prompt, values)[:, -1], curve[:, q], atol=1e-12)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("examples", [0, 1, 8])
+def test_a_query_attends_as_the_last_token_of_a_plain_forward(examples):
+    xs, ys, queries = draw(2, examples, 3), draw(2, examples, seed=1), draw(2, 5, 3, seed=2)
+    found = MODEL.attention(xs, ys, queries)
+    assert found.shape == (2, 2, 2, 5, 2 * examples + 1)
+    assert (found >= 0).all() and torch.allclose(found.sum(-1), torch.ones(2, 2, 2, 5).double())
+    read = []
+    hooks = [
+        b.attention_norm.register_forward_hook(lambda *io: read.append(io[2])) for b in MODEL.blocks
+    ]
+    for q in range(5):
+        read.clear()
+        MODEL(
+            torch.cat((xs, queries[:, q : q + 1]), dim=1), torch.cat((ys, ys.new_ones(2, 1)), dim=1)
+        )
+        for layer, (block, tokens) in enumerate(zip(MODEL.blocks, read, strict=True)):
+            asked, held, _ = block.attention.project_in(tokens).split(16, dim=-1)
+            for head in range(2):
+                part = slice(8 * head, 8 * head + 8)
+                scores = torch.einsum("bd,btd->bt", asked[:, -1, part], held[..., part]) / 8**0.5
+                assert torch.allclose(found[:, layer, head, q], scores.softmax(-1), atol=1e-12)
+    for hook in hooks:
+        hook.remove()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: MODEL.attention(draw(1, 9, 3), draw(1, 9), draw(1, 1, 3)), "got 10"),
         (lambda: MODEL(draw(1, 10, 3), draw(1, 10)), "positions for 9 points.*got 10"),
         (lambda: MODEL.predict_curve(draw(1, 9, 3), draw(1, 9), draw(1, 1, 3)), "got 10"),
         (lambda: MODEL(draw(1, 4, 2), draw(1, 4)), "dimension 3, got 2"),

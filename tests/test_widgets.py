@@ -25,11 +25,13 @@ from icl_lib.pretraining import CONFIG, Pretraining, shown_prompts
 from icl_lib.recipes import SHARES
 from icl_lib.training import Setting, fit
 from icl_lib.widgets import (
+    AttentionExplorer,
     ConvexExplorer,
     FrequencyExplorer,
     MixtureDraws,
     PretrainExplorer,
     SelectionExplorer,
+    attention,
     frequency,
     selection,
     source,
@@ -135,7 +137,7 @@ def test_a_doubt_is_one_that_the_slider_reaches(kind):
         kind(doubt=0.6)
 
 
-EXPLORERS = (ConvexExplorer, FrequencyExplorer, SelectionExplorer)
+EXPLORERS = (AttentionExplorer, ConvexExplorer, FrequencyExplorer, SelectionExplorer)
 
 
 @pytest.mark.parametrize("kind", EXPLORERS)
@@ -349,7 +351,15 @@ def test_a_sentence_says_what_one_sees(weight, probability, bayes, words):
 
 
 @pytest.mark.parametrize(
-    "widget", [ConvexExplorer, FrequencyExplorer, MixtureDraws, PretrainExplorer, SelectionExplorer]
+    "widget",
+    [
+        AttentionExplorer,
+        ConvexExplorer,
+        FrequencyExplorer,
+        MixtureDraws,
+        PretrainExplorer,
+        SelectionExplorer,
+    ],
 )
 def test_a_front_end_is_one_module_that_needs_nothing_from_elsewhere(widget):
     assert widget._esm.count("export default") == 1
@@ -360,6 +370,98 @@ def test_a_front_end_is_one_module_that_needs_nothing_from_elsewhere(widget):
         == []
     )
     assert not re.search(r"@import|url\(", widget._css)
+
+
+class TestAttention:
+    xs = np.array([-1.0, 0.0, 2.0])
+
+    @pytest.mark.parametrize(
+        ("weights", "query", "words"),
+        [
+            (
+                [0.1, 0.5, 0.1, 0.1, 0.1, 0.0, 0.1],
+                -0.8,
+                "0.60 of its attention is on the example at x = −1.00, the nearest",
+            ),
+            (
+                [0.1, 0.5, 0.1, 0.1, 0.1, 0.0, 0.1],
+                0.1,
+                "x = −1.00, and 1 other is nearer to the query.",
+            ),
+            (
+                [0.1, 0.5, 0.1, 0.1, 0.1, 0.0, 0.1],
+                1.5,
+                "x = −1.00, and 2 others are nearer to the query.",
+            ),
+            (
+                [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.4],
+                0.0,
+                "0.40 of its attention is on the query itself, more than",
+            ),
+        ],
+    )
+    def test_a_sentence_says_what_one_sees(self, weights, query, words):
+        said = attention.reading(1, 2, np.array([[[0.0] * 7, weights]]), self.xs, query)
+        assert said.startswith("Block 1, head 2: ") and words in said
+
+    def test_without_examples_there_is_the_query_alone(self):
+        said = attention.reading(1, 1, np.ones((1, 1, 1)), np.empty(0), 0.0)
+        assert said == "Block 1, head 1: without an example, the query can attend to itself alone."
+
+    def test_the_shares_are_sums(self):
+        found = attention.shares(np.arange(9.0), np.array([1.0, -2.0, 0.5, 3.0]), 0.6)
+        assert found == {"inputs": 12, "values": 16, "itself": 8, "nearest": 0 + 1 + 4 + 5 + 6 + 7}
+
+    @pytest.mark.parametrize("n", [0, 7])
+    def test_the_kernel_answers_with_how_the_first_query_attends(self, n):
+        xs, ys = prompt(n, seed=n)
+        queries = np.array([0.3, *QUERIES])
+        arrays = [a.astype("<f8").tobytes() for a in (xs, ys, queries)]
+        content = {"kind": "attention", "id": "a", "model": MODEL}
+        [(reply, buffers)] = replies(AttentionExplorer(), content, arrays)
+        assert reply["kind"] == "attention", reply
+        mean, found, shape = (np.frombuffer(b, "<f8") for b in buffers)
+        x, y, q = (torch.tensor(a, dtype=torch.float32)[None] for a in (xs, ys, queries))
+        model = weights.load(MODEL)
+        assert shape.tolist() == [3, 2]
+        expected = model.attention(x[..., None], y, q[:, :1, None])[0, :, :, 0]
+        assert np.allclose(found.reshape(3, 2, 2 * n + 1), expected, atol=1e-6)
+        assert np.allclose(mean, model.predict_curve(x[..., None], y, q[..., None])[0], atol=1e-6)
+
+    def test_the_still_has_every_head_and_gives_the_widget_its_numbers(self):
+        explorer = AttentionExplorer(n_examples=5, query=1.0)
+        html = explorer.still().data
+        assert html.count('class="icl-head-plot"') == 6 and html.count(" is-chosen") == 1
+        assert html.count('class="icl-stem"') == 6 * 2 * 5
+        assert "<script" not in html
+        found = np.array(explorer.first["attention"]).reshape(3, 2, 11)
+        assert np.allclose(found.sum(-1), 1, atol=1e-5)
+        assert attention.reading(2, 1, found, np.array(draw_inputs(2, 5)), 1.0) in html
+
+    def test_a_head_that_there_is_not_is_refused(self):
+        with pytest.raises(ValueError, match=r"head must be in \[1, 2\] for line.*tiny, got 3"):
+            AttentionExplorer(head=3)
+        with pytest.raises(ValueError, match=r"layer must be in \[1, 3\] for line.*tiny, got 4"):
+            AttentionExplorer(layer=4)
+
+    def test_what_the_chapter_says_of_the_heads(self):
+        """Inside, "Where do the heads look?": of 20 examples, on lines and on sines."""
+        for function_class in (DenseLinear(1), Sinusoid()):
+            xs, ys, _ = sample_prompts(function_class, 256, 21, seed=3)
+            near = (xs[:, :20, 0] - xs[:, 20:, 0]).abs().argsort(dim=1)[:, None, None, :3]
+
+            def looked(name, xs=xs, ys=ys, near=near):
+                found = weights.load(name).attention(xs[:, :20], ys[:, :20], xs[:, 20:])[:, :, :, 0]
+                each = found[..., :-1:2] + found[..., 1::2]
+                return found[..., 1::2].sum(-1).mean(0), each.take_along_dim(near, 3).sum(-1).mean(
+                    0
+                )
+
+            values, nearest = looked("line+sine-0.5-tiny")
+            assert nearest[1, 0] > 0.75 and values[1, 0] > 0.99
+            assert nearest.flatten().sort().values[-2] < 0.5
+            _, nearest = looked("line+sine-0.5-small")
+            assert min(nearest[3, 1], nearest[4, 1]) > 0.6
 
 
 class TestMixtureDraws:

@@ -4,6 +4,7 @@ In a running notebook the kernel computes, here; on the built page the browser d
 `icl_lib.browser` exported from the torch modules used here. The front ends draw samples, sliders and lines only.
 """
 
+from icl_lib.widgets.attention import AttentionExplorer
 from icl_lib.widgets.combinations import ConvexExplorer
 from icl_lib.widgets.frequency import FrequencyExplorer
 from icl_lib.widgets.mixture import MixtureDraws
@@ -11,6 +12,7 @@ from icl_lib.widgets.pretrain import PretrainExplorer
 from icl_lib.widgets.selection import SelectionExplorer
 
 __all__ = [
+    "AttentionExplorer",
     "ConvexExplorer",
     "FrequencyExplorer",
     "MixtureDraws",

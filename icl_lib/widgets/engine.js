@@ -6,11 +6,13 @@
 
    Requests  {kind: 'curve', id, model, bayes, weight, doubt, xs, ys, queries}
              {kind: 'band', id, model, bayes, right, doubt, xs, ys, queries}
+             {kind: 'attention', id, model, xs, ys, queries}
              {kind: 'prefixes', id, model, bayes, weight, prompts, xs, ys}
              {kind: 'pretrain', id, run, seed, total, until, weights, milliseconds, whole}    steps of a run, for about so long
    Answers   {kind: 'progress', what, loaded, total}     bytes of one file, as they are once unpacked
              {kind: 'curve', id, transformer, mixture, oracle, probability, milliseconds}
              {kind: 'band', id, transformer, mixture, right, probability, milliseconds}
+             {kind: 'attention', id, mean, attention, shape, milliseconds}     of the first query; shape: layers and heads
              {kind: 'prefixes', id, transformer, dense, sparse, mixture, probability, milliseconds}
              {kind: 'pretrain', id, step, errors, curves, floor, bayes, params, milliseconds}    after those steps; params if `whole`
              {kind: 'failed', id, message, script}       in words for the reader; `script` is the address of one that would
@@ -226,7 +228,7 @@ async function doubting(ort, smooth, exact, doubt) {
 async function curve({ id, model, bayes, weight, doubt, ...asked }) {
   const [ort, transformer, posterior, linear, smooth] = await open(['models', model], ['bayes', bayes], ['linear', bayes], ...(doubt ? [SMOOTH] : []));
   const start = performance.now();
-  const { mean } = await transformer.run(prompt(ort, asked, 'float32', Float32Array));
+  const { mean } = await transformer.run(prompt(ort, asked, 'float32', Float32Array), ['mean']);
   const examples = prompt(ort, asked, 'float64', Float64Array);
   const exact = await posterior.run({ ...examples, weight: scalar(ort, weight), ...(await doubting(ort, smooth, examples, doubt)) });
   const found = { transformer: mean, mixture: exact.mixture, linear: (await linear.run(examples)).mean, oracle: exact.oracle, probability: exact.probability };
@@ -237,12 +239,22 @@ async function curve({ id, model, bayes, weight, doubt, ...asked }) {
 async function band({ id, model, bayes, right, doubt, ...asked }) {
   const [ort, transformer, trained, wide, linear, smooth] = await open(['models', model], ['bands', bayes], ['bands', right], ['linear', bayes], ...(doubt ? [SMOOTH] : []));
   const start = performance.now();
-  const { mean } = await transformer.run(prompt(ort, asked, 'float32', Float32Array));
+  const { mean } = await transformer.run(prompt(ort, asked, 'float32', Float32Array), ['mean']);
   const exact = prompt(ort, asked, 'float64', Float64Array);
   const own = await trained.run({ ...exact, ...(await doubting(ort, smooth, exact, doubt)) });
   const best = await wide.run({ ...exact, ...(await doubting(ort, null, exact, 0)) });
   const found = { transformer: mean, mixture: own.mean, linear: (await linear.run(exact)).mean, right: best.mean, probability: own.probability };
   return { kind: 'band', id, ...plain(found), milliseconds: performance.now() - start };
+}
+
+/** A curve, and how the first of its queries attends in each head: to x_1, y_1, ..., and to itself. */
+async function attention({ id, model, ...asked }) {
+  const [ort, transformer] = await open(['models', model]);
+  const start = performance.now();
+  const { mean, attention: all } = await transformer.run(prompt(ort, asked, 'float32', Float32Array));
+  const [, layers, heads, queries, seen] = all.dims;
+  const first = Float64Array.from({ length: layers * heads * seen }, (_, i) => all.data[Math.floor(i / seen) * queries * seen + (i % seen)]);
+  return { kind: 'attention', id, ...plain({ mean }), attention: first, shape: Float64Array.of(layers, heads), milliseconds: performance.now() - start };
 }
 
 /** Every prefix of a batch of prompts: xs holds prompts × points × dimensions numbers, ys and the answers prompts × points. */
@@ -301,7 +313,7 @@ async function pretrain({ id, milliseconds, whole, ...asked }) {
   return { kind: 'pretrain', id, step: Float64Array.of(run.step), ...seen, params, milliseconds: performance.now() - start };
 }
 
-const ANSWERS = { curve, band, prefixes, pretrain };
+const ANSWERS = { curve, band, attention, prefixes, pretrain };
 let queue = Promise.resolve(); // sessions are not re-entrant: one request after the other
 onmessage = ({ data }) => {
   queue = queue.then(async () => {

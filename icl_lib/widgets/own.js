@@ -5,6 +5,15 @@
 
 const OWN = 'yours';
 
+/** What a reader is told of a model's name. */
+function modelLabel(name) {
+  if (name === OWN) return 'yours, kept in this browser';
+  if (name.startsWith('yours: ')) return name; // a running kernel's
+  const [, classes, , ...shape] = /^(.+?)(-[\d.]+)?-([a-z]+)(?:-([a-z]+))?$/.exec(name) ?? [, name, ,];
+  const only = classes.includes('+') ? '' : ' only';
+  return [classes.replaceAll('+', ' + ') + only, ...shape].filter(Boolean).join(', ');
+}
+
 /** Do `work(store)` in the place where models are kept; what its request finds. Nothing leaves this browser. */
 async function inStore(mode, work) {
   const database = await new Promise((resolve, reject) => {

@@ -360,6 +360,10 @@ function examplesPlot({ state, looks, detail = 384, truth, highest, input = (x) 
     get selected() {
       return selected;
     },
+    /** The plot shows y in [-top, top]. */
+    get top() {
+      return top;
+    },
   };
 }
 
@@ -523,8 +527,9 @@ function markMissing(chooser, models) {
   }
 }
 
-/** The numbers behind the curves, for who wants them: `columns` {key: heading}, `curves()` and `examples()` their rows. */
-function numbersTable({ columns, curves, examples }) {
+/** The numbers behind a picture, for who wants them: `columns` {key: heading}, `curves()` and `examples()` their rows; `title`
+    is what the file is called. */
+function numbersTable({ columns, title = 'Curves', curves, examples }) {
   const cells = h('tbody');
   const keys = Object.keys(columns);
   const root = h(
@@ -534,12 +539,12 @@ function numbersTable({ columns, curves, examples }) {
     h(
       'div',
       { class: 'icl-actions' },
-      button('Curves as CSV', () => downloadTable('curves.csv', [keys, ...curves()])),
+      button(`${title} as CSV`, () => downloadTable(`${title.toLowerCase()}.csv`, [keys, ...curves()])),
       button('Examples as CSV', () => downloadTable('examples.csv', [['x', 'y'], ...examples()])),
     ),
     h(
       'div',
-      { class: 'icl-scroll', tabindex: 0, role: 'group', 'aria-label': 'Table of the curves' },
+      { class: 'icl-scroll', tabindex: 0, role: 'group', 'aria-label': `Table: ${title.toLowerCase()}` },
       h('table', {}, h('thead', {}, h('tr', {}, ...Object.values(columns).map((name) => h('th', { scope: 'col' }, name)))), cells),
     ),
   );
@@ -549,7 +554,7 @@ function numbersTable({ columns, curves, examples }) {
     if (!root.open || timer) return;
     timer = setTimeout(() => {
       timer = undefined;
-      cells.replaceChildren(...curves().map((line) => h('tr', {}, ...line.map((value) => h('td', {}, minus(value.toFixed(4)))))));
+      cells.replaceChildren(...curves().map((line) => h('tr', {}, ...line.map((value) => h('td', {}, typeof value === 'string' ? value : minus(value.toFixed(4)))))));
     }, 150);
   }
   root.addEventListener('toggle', update);

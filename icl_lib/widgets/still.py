@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 from math import log, log10
+from typing import Any
 
 import numpy as np
 from IPython.display import HTML
@@ -24,6 +25,23 @@ _AXIS_END = 6e-5
 
 PRETRAIN_CEILING = 1.4
 """The error axis of the pretraining widget, as in pretrain/widget.js."""
+
+ATTENTION_ENDS, ATTENTION_RADIUS = (0.1, 0.2, 0.5, 1.0), 22
+"""Ends of a head's axis, and the radius of the disc around an example that has all of the attention, as in
+attention/widget.js."""
+
+ATTENTION_SHARES = {
+    "inputs": "inputs <i>x</i>",
+    "values": "values <i>y</i>",
+    "itself": "the query itself",
+    "nearest": "the 3 nearest examples",
+}
+"""Where attention goes, in words, as in attention/widget.js."""
+
+ATTENTION_CAPTION = (
+    "Attention of each head, at the examples’ places <i>x</i>: up, to their inputs; down, to their values. The dotted "
+    "line is the query, the thick bar what it pays itself; the number is the axis’ end."
+)
 
 _BOX = 'viewBox="0 0 600 400" preserveAspectRatio="none" width="100%" height="100%"'
 _THUMB_TOP = 3.0
@@ -291,6 +309,98 @@ def selection_still(
         f'<svg class="icl-plot icl-lower" aria-hidden="true">{marker}<svg {_BOX}>'
         f'<path class="icl-line icl-mixture" d="{path(level(belief))}"/>'
         f'<path class="icl-line icl-transformer" d="{path(level(blend))}"/></svg></svg></div></div>'
+        "<noscript><p>The sliders need scripts; without them the figure stays as it is.</p></noscript></figure>"
+    )
+
+
+def attention_still(
+    *,
+    css: str,
+    top: float,
+    truth: Curve,
+    predicted: Curve,
+    points: Curve,
+    query: tuple[float, float],
+    weights: np.ndarray,
+    chosen: tuple[int, int],
+    shares: Sequence[Mapping[str, Any]],
+    said: str,
+    model: str,
+) -> HTML:
+    """The explorer of attention: the prompt, and a picture of each head.
+
+    Args:
+        css: the widget's style sheet.
+        top: the plot shows y in [-top, top].
+        truth: the function, as (xs, ys).
+        predicted: the transformer's, likewise.
+        points: the in-context examples, likewise.
+        query: where the model is asked, and what it answers.
+        weights: how the query attends, (layers, heads, 2n + 1).
+        chosen: block and head of the discs around the examples, from 1.
+        shares: where attention goes, of that head and on the mean of all.
+        said: what one sees of it, in words.
+        model: the model's name.
+    """
+    xs, ys = points
+    layers, heads, _ = weights.shape
+    of = weights[chosen[0] - 1, chosen[1] - 1]
+
+    def across(x: float) -> str:
+        return f"{(x / REACH + 1) * 50:.2f}%"
+
+    def down(y: float) -> str:
+        return f"{(1 - y / top) * 50:.2f}%"
+
+    def vertical(kind: str, x: float, begin: str, end: str) -> str:
+        return f'<line class="{kind}" x1="{across(x)}" x2="{across(x)}" y1="{begin}" y2="{end}"/>'
+
+    def picture(layer: int, head: int) -> str:
+        one = weights[layer, head]
+        end = next(limit for limit in ATTENTION_ENDS if limit >= min(one.max(), 1))
+
+        def bar(kind: str, x: float, height: float) -> str:
+            return vertical(kind, x, "50%", f"{50 - 46 * height / end:.2f}%")
+
+        bars = "".join(
+            bar("icl-stem", x, one[2 * i]) + bar("icl-stem", x, -one[2 * i + 1])
+            for i, x in enumerate(xs)
+        ) + bar("icl-own", query[0], one[-1])
+        kind = " is-chosen" if (layer + 1, head + 1) == chosen else ""
+        return (
+            f'<span class="icl-head{kind}"><span>block {layer + 1}, head {head + 1}</span>'
+            '<svg class="icl-head-plot" aria-hidden="true"><line class="icl-axis" x1="0" x2="100%" y1="50%" y2="50%"/>'
+            f'{vertical("icl-marker", query[0], "0", "100%")}{bars}<text x="4" y="0" dy="12">{end:g}</text></svg>'
+            "</span>"
+        )
+
+    discs = "".join(
+        f'<circle cx="{across(x)}" cy="{down(y)}" r="{ATTENTION_RADIUS * (of[2 * i] + of[2 * i + 1]) ** 0.5:.2f}"/>'
+        for i, (x, y) in enumerate(zip(xs, ys, strict=True))
+    )
+    grid, values = _grid(top, REACH)
+    alt = f"A prompt of {len(xs)} examples and a query at x = {query[0]:g}. {said}"
+    rows = "".join(
+        f'<tr class="icl-at-{key}"><th scope="row">{words}</th>'
+        + "".join(f"<td>{share[key]:.2f}</td>" for share in shares)
+        + "</tr>"
+        for key, words in ATTENTION_SHARES.items()
+    )
+    return HTML(
+        f'<figure class="icl-still icl-widget icl-explorer icl-attention"><style>{css}</style><div class="icl-body">'
+        f'<div class="icl-left"><svg class="icl-plot" role="img" aria-label="{escape(alt)}">'
+        f'{vertical("icl-marker", query[0], "0", "100%")}<g class="icl-discs">{discs}</g>{grid}'
+        f'<svg {_BOX}><path class="icl-line icl-truth" d="{_path(*truth, top)}"/>'
+        f'<path class="icl-line icl-transformer" d="{_path(*predicted, top)}"/></svg>{values}{_dots(xs, ys, top, 4.5)}'
+        f'<circle class="icl-answer" r="6" cx="{across(query[0])}" cy="{down(query[1])}"/>'
+        '<text class="icl-axis-name" x="6" y="0" dy="14" font-style="italic">y</text></svg>'
+        f'<p class="icl-said">{escape(said)}</p></div>'
+        '<div class="icl-right"><table class="icl-counts"><caption>Share of the query’s attention</caption><thead><tr>'
+        f'<th scope="col">on</th><th scope="col">block {chosen[0]}, head {chosen[1]}</th><th scope="col">all heads</th>'
+        f"</tr></thead><tbody>{rows}</tbody></table><p>Transformer pretrained on {escape(model)}</p></div>"
+        f'<div class="icl-main"><p class="icl-caption">{ATTENTION_CAPTION}</p>'
+        f'<div class="icl-heads" style="--heads: {heads}">'
+        f"{''.join(picture(layer, head) for layer in range(layers) for head in range(heads))}</div></div></div>"
         "<noscript><p>The sliders need scripts; without them the figure stays as it is.</p></noscript></figure>"
     )
 

@@ -52,14 +52,6 @@ function reading({ weight, probability, errors }) {
 
 const CURVE = { kind: 'curve', settings: ['model', 'bayes', 'weight', 'doubt'], asks: ['xs', 'ys', 'queries'], answers: [...COMPUTED, 'probability'] };
 
-function modelLabel(name) {
-  if (name === OWN) return 'yours, kept in this browser';
-  if (name.startsWith('yours: ')) return name; // a running kernel's
-  const [, classes, , ...shape] = /^(.+?)(-[\d.]+)?-([a-z]+)(?:-([a-z]+))?$/.exec(name) ?? [, name, ,];
-  const only = classes.includes('+') ? '' : ' only';
-  return [classes.replaceAll('+', ' + ') + only, ...shape].filter(Boolean).join(', ');
-}
-
 function render({ model, el }) {
   if (tooOld(el)) return;
   const initial = () => ({
