@@ -32,6 +32,7 @@ from icl_lib.widgets import (
     PretrainExplorer,
     SelectionExplorer,
     attention,
+    combinations,
     frequency,
     selection,
     source,
@@ -42,6 +43,14 @@ from icl_lib.widgets.selection import ANSWERS, draw_batch, summary
 
 FOLDER = Path(source.__file__).parent
 MODEL, BAYES = "line+sine-0.5-tiny", "line+sine-0.5"
+
+
+@pytest.fixture(autouse=True)
+def few_frames(monkeypatch):
+    """What is shown until an engine answers, cut short: it takes the most time of what a still computes."""
+    monkeypatch.setattr(combinations, "FRAMES", (0.35, 1.0))
+    monkeypatch.setattr(frequency, "FRAMES", (4.5, 20.0))
+    monkeypatch.setattr(selection, "FRAMES", (3,))
 
 
 @pytest.fixture(autouse=True)
@@ -314,6 +323,25 @@ def test_the_still_figure_shows_the_first_view_without_any_script():
     density = np.exp(-(QUERIES**2) / 2) / np.exp(-(QUERIES**2) / 2).sum()
     error = density @ (lines["transformer"] - explorer.truth(QUERIES)) ** 2
     assert explorer.first["errors"]["transformer"] == pytest.approx(error)
+
+
+@pytest.mark.parametrize(
+    ("explorer", "dial", "value"),
+    [
+        (ConvexExplorer(n_examples=5, slope=-1.0), "weight", 0.35),
+        (frequency.FrequencyExplorer(n_examples=5, scale=2.0), "frequency", 4.5),
+    ],
+)
+def test_what_is_shown_until_an_engine_answers_are_other_first_views(explorer, dial, value):
+    explorer.still()
+    frames = explorer.frames
+    k = frames["at"].index(value)
+    setattr(explorer, dial, value)
+    explorer.still()
+    for name, line in explorer.first["lines"].items():
+        assert np.abs(np.array(frames["lines"][name][k]) / 100 - line).max() <= 0.00501
+        assert frames["errors"][name][k] == pytest.approx(explorer.first["errors"][name], rel=0.006)
+    assert frames["probability"][k] == pytest.approx(explorer.first["probability"], abs=1e-4)
 
 
 def test_a_line_can_be_left_out_of_the_first_view_and_only_a_line():
@@ -652,6 +680,12 @@ def test_the_still_of_the_selection_explorer_has_its_lines_and_gives_its_numbers
     assert "Learning curves: 64 linear functions with 2 of 20 coefficients nonzero" in html
     assert "nan" not in html
     assert set(widget.first["errors"]) == {"transformer", "mixture", "dense", "sparse"}
+    assert list(widget.frames) == ["2", "3", "20"]
+    xs, ys = draw_batch(widget.seed, 3)
+    expected = summary(ys, selection.answers("dense+sparse-0.5-tiny", "dense+sparse", 0.5, xs, ys))
+    for name, errors in widget.frames["3"]["errors"].items():
+        assert errors == pytest.approx(expected["errors"][name], rel=0.006)
+    assert widget.frames["3"]["belief"] == pytest.approx(expected["belief"], rel=0.006)
 
 
 # --- the frequency explorer -----------------------------------------------------------------------

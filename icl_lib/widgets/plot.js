@@ -95,16 +95,17 @@ function examplesPlot({ state, looks, detail = 384, truth, highest, input = (x) 
   }
   const item = (i) => (state.examples ? state.examples[i] : i);
   const byHand = (i) => typeof item(i) !== 'number';
-  function point(i) {
+  function point(i, f = truth) {
     const entry = item(i);
     if (typeof entry !== 'number') return entry;
     if (inputs.seed !== state.seed || entry >= inputs.xs.length) {
       inputs = { seed: state.seed, xs: drawInputs(state.seed, entry + MOST) };
     }
     const x = input(inputs.xs[entry]);
-    return [x, truth(x)];
+    return [x, f(x)];
   }
-  const prompt = () => Array.from({ length: state.n_examples }, (_, i) => point(i));
+  /** The examples, of the function that is drawn or of another. */
+  const prompt = (f) => Array.from({ length: state.n_examples }, (_, i) => point(i, f));
 
   /** The nearest place of the plot, in steps of a hundredth. */
   const within = (x, y) => [snap(clamp(x, -wide, wide), 0.01), snap(clamp(y, -top, top), 0.01)];
@@ -363,6 +364,43 @@ function examplesPlot({ state, looks, detail = 384, truth, highest, input = (x) 
     /** The plot shows y in [-top, top]. */
     get top() {
       return top;
+    },
+  };
+}
+
+/** Pictures that were computed beforehand, along the slider called `dial`, of views that differ from the first in nothing else.
+
+    The widget's `first` is that of the first view; its `frames` are {at: [...], lines: {name: [[...], ...]} in hundredths,
+    errors: {name: [...]}, probability: [[...], ...]}. Either may be missing: then there is less to show. `place(value)` is a value's
+    place on the slider. */
+function pictureBook({ model, state, initial, dial, place = Number }) {
+  const [first, frames] = [model.get('first'), model.get('frames')];
+  const pages = first?.lines ? [{ at: model.get(dial), ...first }] : [];
+  const entries = (lists, take) => Object.fromEntries(Object.entries(lists).map(([name, list]) => [name, take(list)]));
+  (frames?.at ?? []).forEach((at, k) => {
+    const lines = entries(frames.lines, (list) => list[k].map((value) => value / 100));
+    pages.push({ at, lines, errors: entries(frames.errors, (list) => list[k]), probability: frames.probability[k] });
+  });
+  const { [dial]: _, hidden, ...rest } = initial();
+  const far = ({ at }) => Math.abs(place(at) - place(state[dial]));
+  let page = null;
+  return {
+    count: new Set(pages.map(({ at }) => at)).size,
+    /** Of what the picture is: of the page that is open, or of what the slider says. */
+    get at() {
+      return page ? page.at : state[dial];
+    },
+    /** Open the page nearest to the view; null if there is none. */
+    open() {
+      const fits = Object.entries(rest).every(([name, value]) => state[name] === value);
+      page = fits ? pages.reduce((best, one) => (best && far(best) <= far(one) ? best : one), null) : null;
+      return page && { ...page, ...page.lines, [dial]: page.at };
+    },
+    /** Returns whether a page was open. */
+    close() {
+      const was = page !== null;
+      page = null;
+      return was;
     },
   };
 }

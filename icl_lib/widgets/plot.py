@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -44,3 +47,36 @@ def as_prompt(
     """One prompt and its queries as the exported modules take them, float64."""
     x, y, q = (torch.from_numpy(np.array(v, dtype=np.float64))[None] for v in (xs, ys, queries))
     return x[..., None], y, q[..., None]
+
+
+def frames(pictures: Mapping[float, Mapping[str, Any]]) -> dict[str, Any]:
+    """What the front end shows along a slider until an engine answers, for `pictureBook` in plot.js.
+
+    Args:
+        pictures: for each of some numbers that the slider takes the `lines`, {name: (Q,)}, their `errors`,
+            {name: number}, and the `probability` of each class.
+
+    Returns:
+        `at`, the numbers; `lines`, {name: a list for each of them}, in hundredths: less than a pixel; `errors`,
+        {name: as many numbers}; `probability`, as many lists.
+    """
+
+    def each(part: str, name: str) -> list[Any]:
+        return [picture[part][name] for picture in pictures.values()]
+
+    one = next(iter(pictures.values()))
+    return {
+        "at": list(pictures),
+        "lines": {
+            name: [
+                np.rint(100 * np.array(line)).astype(int).tolist() for line in each("lines", name)
+            ]
+            for name in one["lines"]
+        },
+        "errors": {
+            name: [float(f"{e:.3g}") for e in each("errors", name)] for name in one["errors"]
+        },
+        "probability": [
+            [round(p, 4) for p in picture["probability"]] for picture in pictures.values()
+        ],
+    }

@@ -249,29 +249,34 @@ function tooOld(el) {
   return lack !== null;
 }
 
-/** Calls `wake` once: when the reader touches `el`, or scrolls to it. To be on the first screen, or to scroll on from
-    there, is no wish; nor is scrolling where the reader has asked to save data. */
+/** Is the reader's connection to be spared? They ask for it, or it is slow, or they may pay for each megabyte. Some browsers do
+    not say; their connections are taken for good ones. */
+function sparing() {
+  const { saveData = false, effectiveType = '4g', type } = navigator.connection ?? {};
+  return saveData || effectiveType !== '4g' || type === 'cellular';
+}
+
+/** Calls `wake` once: when the reader touches `el`; or, unless the connection is to be spared, when `el` is on the screen or near
+    it, the page has loaded, and the browser has nothing else to do. Returns a function that calls it off. */
 function onceReached(el, wake) {
   const controller = new AbortController();
   const { signal } = controller;
   const done = () => {
+    if (signal.aborted) return;
     controller.abort();
     wake();
   };
   for (const type of ['pointerdown', 'focusin', 'input']) el.addEventListener(type, done, { signal });
-  const within = (margin) => {
-    const { top, bottom, width } = el.getBoundingClientRect();
-    return width && top < innerHeight + margin && bottom > -margin;
+  const idle = () => (window.requestIdleCallback ?? setTimeout)(done); // Safari has no such callback
+  const seen = (entries) => {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    near.disconnect();
+    if (document.readyState === 'complete') idle();
+    else addEventListener('load', idle, { signal });
   };
-  if (navigator.connection?.saveData) return () => controller.abort();
-  let away = false;
-  const near = () => {
-    away ||= !within(0);
-    if (away && within(200)) done();
-  };
-  requestAnimationFrame(() => (away = !within(0)));
-  // Capture, because the page's scroller may be another element than the document.
-  document.addEventListener('scroll', near, { signal, capture: true, passive: true });
+  const near = new IntersectionObserver(seen, { rootMargin: '300px 0px' });
+  if (!sparing()) near.observe(el);
+  signal.addEventListener('abort', () => near.disconnect());
   return () => controller.abort();
 }
 
@@ -444,19 +449,23 @@ function noteLine() {
   };
 }
 
+const PATIENCE = 150; // milliseconds that an answer may take before what is older is dimmed
+
 /** A widget's engine, from a first picture that was computed beforehand to live, with the line below the widget that says how
     it stands.
 
     `wanted()` is the request that answers the view of the moment, `answer(numbers, request)` draws, `failed()` returns what to
-    add to the message, `opened(models)` learns which models there are; `root()` is the widget, which is marked while files
-    arrive (aria-busy), and while its lines and numbers are not those of the view (data-stale): the first picture answers
-    round 0. */
-function livingEngine({ el, model, protocol, wanted, answer, failed, opened, root }) {
+    add to the message, `opened(models)` learns which models there are; `beforehand(request)` draws what was computed
+    beforehand for a view, until the engine has answered, and returns what to say of it; null if there is nothing of that view.
+    `invitation` says what a reader can do. `root()` is the widget, which is marked while files arrive (aria-busy), and when its lines and numbers have not been
+    those of the view for a while (data-stale): the first picture answers round 0. */
+function livingEngine({ el, model, protocol, wanted, answer, failed, opened, root, beforehand = () => null, invitation = 'Drag me.' }) {
   let engine = null;
   let stage = 'still'; // still, loading, live, failed
   let failure = ''; // what was last said of it
   let stopWaiting = () => {};
   let [asked, drawn] = [0, 0]; // rounds
+  let late; // a timer, until what is drawn counts as stale
   let waits = false; // it is said that the kernel is busy
   const gone = new AbortController();
   const where = h('span', { role: 'status', class: 'icl-where' });
@@ -470,14 +479,29 @@ function livingEngine({ el, model, protocol, wanted, answer, failed, opened, roo
     stage = next;
     el.dataset.stage = next;
     where.textContent = words;
-    pace.textContent = '';
+    if (next === 'live') pace.textContent = '';
     again.hidden = next !== 'failed';
   }
   function idle() {
     progress.hidden = true;
     root().removeAttribute('aria-busy');
   }
-  const mark = () => root().toggleAttribute('data-stale', asked !== drawn);
+  /** What is drawn becomes stale by waiting, not by being a little behind: answers that keep coming keep it fresh. */
+  function mark() {
+    const fresh = asked === drawn;
+    if (fresh) {
+      clearTimeout(late);
+      late = undefined;
+      root().removeAttribute('data-stale');
+    } else late ??= setTimeout(() => root().setAttribute('data-stale', ''), PATIENCE);
+  }
+  function foresee(request) {
+    if (stage === 'live') return;
+    const words = beforehand(request);
+    if (words !== null) drawn = request.round;
+    took(words);
+  }
+  const took = (words) => (pace.textContent = words ? ` ${words}` : '');
   const tellFailure = () => setStage('failed', [failure, failed()].filter(Boolean).join(' '));
   const handlers = {
     answer(numbers, request) {
@@ -485,7 +509,10 @@ function livingEngine({ el, model, protocol, wanted, answer, failed, opened, roo
       if (stage !== 'live') setStage('live', engine.where);
       if (waits) say('');
       waits = false;
+      if (request.round < drawn) return; // what was computed beforehand is of a newer view, whose answer will follow
       drawn = request.round;
+      clearTimeout(late);
+      late = undefined;
       mark();
       answer(numbers, request);
     },
@@ -516,7 +543,7 @@ function livingEngine({ el, model, protocol, wanted, answer, failed, opened, roo
   async function wake() {
     if (stage === 'loading' || stage === 'live') return;
     stopWaiting();
-    setStage('loading', onBuiltPage() ? 'Fetching what computes the lines …' : 'Asking the kernel …');
+    setStage('loading', onBuiltPage() ? `${invitation} Your browser is fetching what it needs to compute …` : 'Asking the kernel …');
     try {
       engine = await (onBuiltPage() ? browserEngine(protocol, handlers) : kernelEngine(protocol, model, handlers, gone.signal));
     } catch (error) {
@@ -528,7 +555,7 @@ function livingEngine({ el, model, protocol, wanted, answer, failed, opened, roo
     asked = request.round;
     engine.ask(request);
   }
-  setStage('still', 'Computed beforehand. Once you touch the figure or scroll to it, your browser computes.');
+  setStage('still', `${invitation} ${sparing() ? 'Your browser then fetches what it needs, and computes.' : 'It computes in your browser.'}`);
   return {
     line: h('p', { class: 'icl-status' }, h('span', {}, where, pace), progress, again, note),
     say,
@@ -536,11 +563,12 @@ function livingEngine({ el, model, protocol, wanted, answer, failed, opened, roo
       return stage;
     },
     /** How long the latest answer took, in words. */
-    took: (words) => (pace.textContent = ` ${words}`),
+    took,
     /** Ask for what `wanted` says, which wakes a sleeping engine. */
     ask(request = wanted()) {
       hush();
       asked = request.round;
+      foresee(request);
       mark();
       if (stage === 'still') wake();
       else if (stage === 'failed') tellFailure(); // the lines are now of another view
@@ -549,11 +577,15 @@ function livingEngine({ el, model, protocol, wanted, answer, failed, opened, roo
     /** Begin once the widget stands on its page. In a notebook a kernel is at hand and costs nothing; a shared link asks for
         a view that no still figure shows; else when the reader comes. */
     begin(shared) {
+      const request = wanted();
+      asked = drawn = request.round;
+      foresee(request);
       stopWaiting = onceReached(el, wake);
       if (!onBuiltPage() || shared) wake();
     },
     close() {
       stopWaiting();
+      clearTimeout(late);
       hush();
       gone.abort();
       engine?.close();

@@ -27,6 +27,7 @@ from playwright.sync_api import (
     Page,
     Request,
     Response,
+    Route,
     sync_playwright,
 )
 
@@ -67,6 +68,30 @@ def compressed_size(file: Path) -> int:
     """Return the size of a file as sent: gzipped, or as it is where that is smaller."""
     content = file.read_bytes()
     return min(len(content), len(gzip.compress(content, 6)))
+
+
+class Gate:
+    """Holds up what a page asks for by addresses of a pattern, until it is opened."""
+
+    def __init__(self) -> None:
+        self.closed = True
+        self.held: list[Route] = []
+
+    def across(self, pattern: str) -> Callable[[Page], None]:
+        """What prepares a page for it."""
+        return lambda page: page.context.route(pattern, self._pass)
+
+    def _pass(self, route: Route) -> None:
+        if self.closed:
+            self.held.append(route)
+        else:
+            route.continue_()
+
+    def open(self) -> None:
+        """Let everything pass, from now on."""
+        self.closed = False
+        for route in self.held:
+            route.continue_()
 
 
 def strike_twice(page: Page, x: float, y: float, *, touch: bool = False) -> None:
@@ -131,6 +156,9 @@ def browser() -> Iterator[Browser]:
 SWITCH = "theme => Object.assign(document.documentElement.dataset, { theme, mode: theme })"
 """Change the theme of a page, as its button does."""
 
+SAVE_DATA = "Object.defineProperty(navigator, 'connection', { value: { saveData: true } })"
+"""Have a page take its reader for one who wants to save data: it fetches no models before it is touched."""
+
 HOLD_RUNTIME = "async url => { window.held = await WebAssembly.compile(await (await fetch(url)).arrayBuffer()); }"
 
 
@@ -176,7 +204,8 @@ def visit(
 ) -> Iterator[Callable[..., Visit]]:
     """A function that opens a page of the site, given by its path below the root.
 
-    `visit("book/intro.html", theme="dark", size=PHONE, javascript=False)` returns a `Visit`.
+    `visit("book/intro.html", theme="dark", size=PHONE, javascript=False)` returns a `Visit`. A page fetches models when
+    it is touched, or, if it is `eager`, as those do whose readers do not save data.
     """
     visits: list[Visit] = []
 
@@ -188,6 +217,7 @@ def visit(
         javascript: bool = True,
         touch: bool = False,
         fresh: bool = False,
+        eager: bool = False,
         wait_until: str = "networkidle",
         prepare: Callable[[Page], None] | None = None,
     ) -> Visit:
@@ -198,6 +228,8 @@ def visit(
         page.add_init_script(
             f"try {{ localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}'); }} catch {{}}"
         )
+        if not eager:
+            page.add_init_script(SAVE_DATA)
         visit = Visit(page, context, site_url, fresh)
         visits.append(visit)
 

@@ -16,7 +16,7 @@ from icl_lib.page import transformer_curve
 from icl_lib.widgets import ConvexExplorer
 from icl_lib.widgets.combinations import QUERIES, RANGES, curves
 
-from .conftest import DESKTOP, PHONE, REPOSITORY, SWITCH, Visit, strike_twice
+from .conftest import DESKTOP, PHONE, REPOSITORY, SWITCH, Gate, Visit, strike_twice
 
 expect.set_options(timeout=30_000)
 
@@ -48,8 +48,8 @@ def settled(page: Page) -> dict[str, Any]:
     page.wait_for_function(
         """() => {
             const { state, numbers } = document.querySelector('[data-stage]').icl;
-            return state.stage === 'live' && numbers && numbers.weight === state.weight && numbers.model === state.model
-              && numbers.doubt === state.doubt
+            return state.stage === 'live' && numbers?.milliseconds
+              && numbers.weight === state.weight && numbers.model === state.model && numbers.doubt === state.doubt
               && numbers.xs.length === state.prompt.length
               && state.prompt.every(([x, y], i) => x === numbers.xs[i] && y === numbers.ys[i]);
         }""",
@@ -90,7 +90,9 @@ def test_the_first_picture_needs_no_models_and_the_next_one_fetches_them(visit: 
     expect(widget(page)).to_have_attribute("data-stage", "still")
     expect(page.locator(".icl-still")).to_be_hidden()
     expect(page.locator(".icl-slider").first).to_be_visible()
-    expect(page.get_by_text("Computed beforehand", exact=False)).to_be_visible()
+    expect(page.locator(".icl-where")).to_have_text(
+        re.compile("^Drag me. Your browser then fetches")
+    )
     assert not [name for name in opened.files if name.startswith("live/")]
 
     page.get_by_role("slider", name="Combination weight").focus()
@@ -141,54 +143,75 @@ def test_the_live_picture_continues_the_still_one(visit: Open) -> None:
             )  # of a box of 600 x 400
 
 
-def test_scrolling_near_brings_it_to_life(visit: Open) -> None:
-    page = open_chapter(visit, size=(1280, 500)).page
-    page.mouse.move(640, 250)
-    for _ in range(100):
-        if widget(page).get_attribute("data-stage") != "still":
-            break
-        page.mouse.wheel(0, 150)
-        page.wait_for_timeout(50)
-    live(page)
+def fetched(opened: Visit) -> list[str]:
+    """What the page has fetched to compute with."""
+    return [name for name in opened.files if name.startswith("live/")]
 
 
-def test_scrolling_on_from_the_first_screen_fetches_nothing(visit: Open) -> None:
-    opened = visit("book/intro.html")
-    opened.page.wait_for_selector("[data-stage]")
-    opened.page.mouse.move(640, 450)
-    for _ in range(5):
-        opened.page.mouse.wheel(0, 30)
-        opened.page.wait_for_timeout(100)
-    expect(widget(opened.page)).to_have_attribute("data-stage", "still")
-    assert not [name for name in opened.files if name.startswith("live/")]
-
-
-def test_while_the_models_load_no_other_functions_numbers_are_shown(visit: Open) -> None:
-    held: list[Route] = []
-    opened = open_chapter(
-        visit,
-        prepare=lambda page: page.context.route("**/live/*.onnx", lambda route: held.append(route)),
-    )
+@pytest.mark.parametrize("eager", [True, False], ids=["awake", "saving data"])
+def test_it_wakes_by_itself_near_the_screen_unless_data_are_to_be_saved(
+    visit: Open, eager: bool
+) -> None:
+    opened = open_chapter(visit, size=(1280, 400), eager=eager)
     page = opened.page
-    page.get_by_role("slider", name="Combination weight").focus()
+    expect(widget(page)).to_have_attribute("data-stage", "still")
+    assert not fetched(opened)
+    widget(page).scroll_into_view_if_needed()
+    if eager:
+        live(page)
+    else:
+        page.wait_for_load_state("networkidle")
+        expect(widget(page)).to_have_attribute("data-stage", "still")
+        assert not fetched(opened)
+
+
+def test_on_the_first_screen_it_wakes_by_itself(visit: Open) -> None:
+    live(open_chapter(visit, size=(1280, 1600), eager=True).page)
+
+
+OPACITY = "all => all.map((one) => getComputedStyle(one).opacity)"
+NUMBERS = "[data-stage] :is(.icl-legend td > span, .icl-posterior .icl-error)"
+
+
+def test_the_first_drag_finds_lines_and_numbers_and_what_is_done_until_it_wakes_is_kept(
+    visit: Open,
+) -> None:
+    gate = Gate()
+    page = open_chapter(visit, prepare=gate.across("**/live/*.onnx")).page
+    before, first = paths(page), page.locator(NUMBERS).all_text_contents()
+    slider = page.get_by_role("slider", name="Combination weight")
+    slider.focus()
     page.keyboard.press("End")
-    expect(page.locator(".icl-explorer .icl-plot path.icl-truth").last).to_be_visible()
-    numbers = page.locator("[data-stage] :is(.icl-legend td > span, .icl-posterior .icl-error)")
-    seen = "all => all.map((one) => getComputedStyle(one).visibility)"
-    assert numbers.evaluate_all(seen) == [*["hidden"] * 4, "visible", *["hidden"] * 2]  # always 0
-    sentence = page.locator("[data-stage] .icl-said")
-    assert sentence.evaluate_all(seen) == ["hidden"]
-    for _ in range(300):
-        if len(held) == 3:
-            break
-        page.wait_for_timeout(100)
-    for route in held:
-        route.continue_()
-    live(page)
-    assert settled(page)["weight"] == 1
-    assert numbers.evaluate_all(seen) == ["visible"] * 7
-    assert sentence.evaluate_all(seen) == ["visible"]
-    assert "–" not in numbers.all_text_contents()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    # A picture computed beforehand, of a function of its own: the status says of which.
+    expect(page.locator(".icl-status")).to_contain_text("Shown: a = 1.00, of 21")
+    turned = paths(page)
+    assert all(before[name] != turned[name] for name in before)
+    ends = [float(turned["truth"].split("L")[k].split()[-1]) for k in (0, -1)]
+    assert ends == [
+        200 + 200,
+        200 - 200,
+    ]  # the line of slope 1, in a plot that reaches from -3 to 3
+    assert page.locator(NUMBERS).all_text_contents() != first
+    expect(page.locator("[data-stage] .icl-said")).to_have_text(re.compile("^On the line"))
+    assert not page.locator("[data-stage] [data-stale]").count()
+
+    # Of another slope nothing was computed: what is older is dimmed, all together, and stays.
+    page.get_by_role("slider", name="Slope of the line").focus()
+    page.keyboard.press("ArrowLeft")
+    line = page.locator("[data-stage] .icl-plot path.icl-transformer")
+    expect(line).to_have_css("opacity", "0.35")
+    assert page.locator(NUMBERS).evaluate_all(OPACITY) == [*["0.35"] * 4, "1", *["0.35"] * 2]
+    assert page.locator(".icl-legend .icl-track").last.evaluate_all(OPACITY) == ["0.35"]
+    assert page.locator("[data-stage] .icl-said").evaluate_all(OPACITY) == ["0.35"]
+    assert paths(page)["transformer"] == turned["transformer"]
+    gate.open()
+    assert settled(page)["weight"] == 0.98
+    assert state(page)["slope"] == 0.95
+    expect(line).to_have_css("opacity", "1")
+    assert page.locator(NUMBERS).evaluate_all(OPACITY) == ["1"] * 7
+    assert "–" not in page.locator(NUMBERS).all_text_contents()
 
 
 def in_double_precision(model: str, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
@@ -722,7 +745,7 @@ def test_a_failure_is_told_and_the_first_picture_stays(
 ) -> None:
     opened = open_chapter(visit, prepare=prepare)
     page = opened.page
-    page.get_by_role("slider", name="Combination weight").focus()
+    page.get_by_role("slider", name="Slope of the line").focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_selector("[data-stage=failed]", timeout=PATIENCE)
     status = page.locator(".icl-where")
@@ -730,7 +753,7 @@ def test_a_failure_is_told_and_the_first_picture_stays(
     expect(status).to_contain_text(said)
     expect(status).to_contain_text("The faint lines are those of a = 0.50 with 20 examples")
     line = page.locator("[data-stage] .icl-plot path.icl-transformer")
-    assert line.evaluate("line => getComputedStyle(line).opacity") == "0.3"
+    expect(line).to_have_css("opacity", "0.35")
     expect(page.get_by_role("slider", name="Combination weight")).to_be_visible()
     opened.allow("live/", "404", "net::ERR_FAILED", "ERR_FAILED")
 
@@ -739,8 +762,9 @@ def test_a_failure_is_told_and_the_first_picture_stays(
     if "WebAssembly" not in said:
         page.get_by_role("button", name="Try again").click()
         live(page)
-        assert settled(page)["weight"] == pytest.approx(0.51)
-        assert line.evaluate("line => getComputedStyle(line).opacity") == "1"
+        settled(page)
+        assert state(page)["slope"] == pytest.approx(1.05)
+        expect(line).to_have_css("opacity", "1")
     opened.allow("live/", "404", "net::ERR_FAILED", "ERR_FAILED")
 
 
@@ -845,7 +869,16 @@ def test_a_kernel_that_grows_busy_later_is_waited_for(visit: Open) -> None:
     settled(page)
     page.evaluate("kernel.busy = true")
     page.get_by_role("slider", name="Combination weight").focus()
+    page.clock.pause_at(page.evaluate("Date.now() + 1000"))
     page.keyboard.press("End")
+    stale = page.locator("[data-stage] > [data-stale]")
+    page.clock.run_for(140)
+    assert not stale.count()
+    page.keyboard.press("ArrowLeft")  # more moves do not put it off
+    page.keyboard.press("ArrowRight")
+    page.clock.run_for(20)
+    assert stale.count()
+    page.clock.resume()
     page.clock.fast_forward("05:00")
     note = page.locator(".icl-note")
     expect(note).to_contain_text("The kernel is busy: the lines follow when it answers.")
@@ -854,6 +887,7 @@ def test_a_kernel_that_grows_busy_later_is_waited_for(visit: Open) -> None:
     page.clock.fast_forward("00:01")
     assert settled(page)["weight"] == 1
     expect(note).to_be_empty()
+    expect(stale).to_have_count(0)
 
 
 def test_without_scripts_the_still_figure_says_it_all(visit: Open) -> None:

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, Route, expect
 from icl_lib.page import RIGHT, prior_of
 from icl_lib.widgets.frequency import COMPUTED, RANGES, answers, describe
 
-from .conftest import DESKTOP, PHONE, REPOSITORY, SWITCH, Visit, strike_twice
+from .conftest import DESKTOP, PHONE, REPOSITORY, SWITCH, Gate, Visit, strike_twice
 
 expect.set_options(timeout=30_000)
 
@@ -33,7 +33,7 @@ def settled(page: Page) -> dict[str, Any]:
     page.wait_for_function(
         """() => {
             const { state, numbers } = document.querySelector('[data-stage]').icl;
-            return state.stage === 'live' && numbers && numbers.model === state.model
+            return state.stage === 'live' && numbers?.milliseconds && numbers.model === state.model
               && numbers.frequency === state.frequency && numbers.doubt === state.doubt
               && numbers.xs.length === state.prompt.length
               && state.prompt.every(([x, y], i) => x === numbers.xs[i] && y === numbers.ys[i]);
@@ -89,8 +89,18 @@ def test_the_first_picture_needs_no_models_and_the_next_one_fetches_them(visit: 
     expect(page.locator(".icl-still")).to_be_hidden()
     assert line(page, "transformer").count("L") == 256
     assert not [name for name in opened.files if name.startswith("live/")]
+    gate = Gate()
+    gate.across("**/live/*.onnx")(page)
+    before = line(page, "transformer")
     frequency_slider(page).focus()
-    settled(page)
+    page.keyboard.press("Home")
+    expect(page.locator(".icl-status")).not_to_contain_text("Shown")  # its own picture
+    assert line(page, "transformer") != before
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator(".icl-status")).to_contain_text("Shown: ω = 0.1, of 20")
+    gate.open()
+    assert settled(page)["frequency"] == 0.14
     expect(page.get_by_text("Computed in your browser")).to_be_visible()
 
 

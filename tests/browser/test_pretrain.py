@@ -161,8 +161,10 @@ def test_exact_bayes_is_that_of_the_mixture_of_the_moment(visit: Open) -> None:
     page.wait_for_function(f"document.querySelector('{ROOT}').parentElement.icl.numbers")
     before = np.reshape(icl(page, "numbers.floor"), (4, -1))
     assert before[0, -1] < 1e-6 < 0.05 < before[1, -1]
+    told = f"document.querySelector('{ROOT}').parentElement.icl.numbers.floor.join()"
+    was = page.evaluate(told)
     page.get_by_label("Weight of the sine").fill("1")
-    page.wait_for_function(f"!document.querySelector('{ROOT}').hasAttribute('data-stale')")
+    page.wait_for_function(f"was => {told} !== was", arg=was)
     after = np.reshape(icl(page, "numbers.floor"), (4, -1))
     assert after[1, -1] < 1e-3
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, Route, expect
 from icl_lib.widgets import SelectionExplorer
 from icl_lib.widgets.selection import DIMS, LINES, PROMPTS, answers, draw_batch, models_of, summary
 
-from .conftest import PHONE, Visit
+from .conftest import PHONE, Gate, Visit
 
 expect.set_options(timeout=30_000)
 
@@ -71,6 +71,30 @@ def test_the_widget_takes_the_stills_place_and_asks_for_nothing(visit: Open) -> 
     drawn = page.locator(".icl-selection[role=group] .icl-plot path.icl-transformer")
     assert len(drawn.first.get_attribute("d") or "") > 200
     assert not [name for name in opened.files if name.startswith("live/")]
+
+
+def test_what_is_shown_until_an_answer_comes_says_of_what_it_is(visit: Open) -> None:
+    gate = Gate()
+    page = open_chapter(visit, prepare=gate.across("**/live/*.onnx")).page
+    plot = page.locator("[data-stage] .icl-plot path.icl-oracle")
+    before = plot.get_attribute("d")
+    page.get_by_role("slider", name="Nonzero coefficients").focus()
+    page.keyboard.press("End")
+    assert plot.get_attribute("d") != before
+    numbers = page.evaluate("document.querySelector('[data-stage]').icl.numbers")
+    assert (numbers["nnz"], numbers["count"]) == (20, PROMPTS)
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".icl-status")).to_contain_text("Shown: 20 nonzero, computed beforehand.")
+    # Another model's numbers were not computed: the old ones keep their label, and are dimmed.
+    page.get_by_role("slider", name="Share of dense functions").focus()
+    page.keyboard.press("End")
+    row = page.locator("[data-stage] .icl-legend tr").first
+    expect(row.locator("td > span")).to_have_css("opacity", "0.35")
+    expect(row).to_contain_text("short, 50% dense")
+    gate.open()
+    assert settled(page)["model"] == "dense-short"
+    expect(row).to_contain_text("short, 100% dense")
+    expect(row.locator("td > span")).to_have_css("opacity", "1")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from torch import Tensor
 from icl_lib import page
 from icl_lib.model import Transformer
 from icl_lib.widgets.kernel import Explorer, check_doubt, serve, within
-from icl_lib.widgets.plot import as_prompt, draw_inputs, mean_square, top_of
+from icl_lib.widgets.plot import as_prompt, draw_inputs, frames, mean_square, top_of
 from icl_lib.widgets.source import source
 from icl_lib.widgets.still import REACH, curves_still, model_label, pretty
 
@@ -35,6 +35,9 @@ NAMES = {
 
 COMPUTED = ("transformer", "mixture", "linear", "oracle")
 """The lines beside the truth."""
+
+FRAMES = tuple(round(k / 20, 2) for k in range(21))
+"""The weights that the reader can slide through before anything has been fetched."""
 
 RANGES: dict[str, tuple[float, float]] = {
     "weight": (0.0, 1.0),
@@ -151,6 +154,7 @@ class ConvexExplorer(Explorer):
     hidden = traitlets.List(traitlets.Unicode()).tag(sync=True)
     key = traitlets.Unicode("").tag(sync=True)
     first = traitlets.Dict(help="lines and numbers of the first view, from `still`").tag(sync=True)
+    frames = traitlets.Dict(help="the same, rounded, at FRAMES").tag(sync=True)
 
     @traitlets.default("models")
     def _shipped(self) -> list[str]:
@@ -180,27 +184,34 @@ class ConvexExplorer(Explorer):
         lines = curves(model, content["bayes"], content["weight"], *arrays, doubt=content["doubt"])
         return [lines[name] for name in (*COMPUTED, "probability")]
 
-    def truth(self, xs: np.ndarray) -> np.ndarray:
-        """The function of the first view at `xs`."""
+    def truth(self, xs: np.ndarray, weight: float | None = None) -> np.ndarray:
+        """The function of the first view at `xs`, or that of another weight."""
+        a = self.weight if weight is None else weight
         sine = self.amplitude * np.sin(self.frequency * xs + self.phase * pi)
-        return self.weight * self.slope * xs + (1 - self.weight) * sine
+        return a * self.slope * xs + (1 - a) * sine
+
+    def _picture(self, weight: float) -> dict[str, Any]:
+        """Lines and numbers of the first view at a weight."""
+        xs = np.array(draw_inputs(self.seed, self.n_examples))
+        model = self.own.get(self.model, self.model)
+        ys, truth = self.truth(xs, weight), self.truth(QUERIES, weight)
+        lines = curves(model, self.bayes, weight, xs, ys, QUERIES, doubt=self.doubt)
+        return {
+            "lines": {name: lines[name].round(6).tolist() for name in COMPUTED},
+            "errors": {name: mean_square(QUERIES, lines[name] - truth) for name in COMPUTED},
+            "probability": lines["probability"].tolist(),
+        }
 
     def still(self) -> HTML:
         """The first view as a still figure, to be displayed before the widget: it needs no script.
 
         The live picture takes its place, of the same size and with the same lines. These and the numbers go to the
-        widget, which shows them until it has computed its own.
+        widget, which shows them until it has computed its own; and so do those of the weights in FRAMES.
         """
         xs = np.array(draw_inputs(self.seed, self.n_examples))
         ys, truth = self.truth(xs), self.truth(QUERIES)
-        model = self.own.get(self.model, self.model)
-        lines = curves(model, self.bayes, self.weight, xs, ys, QUERIES, doubt=self.doubt)
-        errors = {name: mean_square(QUERIES, lines[name] - truth) for name in COMPUTED}
-        self.first = {
-            "lines": {name: lines[name].round(6).tolist() for name in COMPUTED},
-            "errors": errors,
-            "probability": lines["probability"].tolist(),
-        }
+        self.first = self._picture(self.weight)
+        self.frames = frames({weight: self._picture(weight) for weight in FRAMES})
         fine = np.linspace(-REACH, REACH, 385)
         return curves_still(
             css=self._css,
@@ -210,11 +221,11 @@ class ConvexExplorer(Explorer):
             names=NAMES | {"transformer": ("Transformer", model_label(self.model))},
             looks={name: name for name in ("oracle", "linear", "truth", "mixture", "transformer")},
             lines={"truth": (fine, self.truth(fine))}
-            | {name: (QUERIES, lines[name]) for name in COMPUTED},
+            | {name: (QUERIES, np.array(line)) for name, line in self.first["lines"].items()},
             points=(xs, ys),
-            errors=errors,
+            errors=self.first["errors"],
             zero=mean_square(QUERIES, truth),
             said=f"{self.weight:g} times a line plus {1 - self.weight:g} times a sine",
             hidden=self.hidden,
-            below=reading(self.weight, self.first["probability"], errors),
+            below=reading(self.weight, self.first["probability"], self.first["errors"]),
         )

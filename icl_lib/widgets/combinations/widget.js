@@ -90,9 +90,11 @@ function render({ model, el }) {
 
   // ---- the picture and its numbers ----
 
-  const truth = (x) =>
-    state.weight * state.slope * x +
-    (1 - state.weight) * state.amplitude * Math.sin(state.frequency * x + state.phase * Math.PI);
+  const combination = (weight) => (x) =>
+    weight * state.slope * x +
+    (1 - weight) * state.amplitude * Math.sin(state.frequency * x + state.phase * Math.PI);
+  const book = pictureBook({ model, state, initial, dial: 'weight' });
+  const truth = (x) => combination(book.at)(x);
 
   const view = examplesPlot({
     state,
@@ -143,7 +145,8 @@ function render({ model, el }) {
   // ---- asking the engine, and its answers ----
 
   const wanted = () => {
-    const list = view.prompt();
+    const f = combination(state.weight);
+    const list = view.prompt(f);
     return {
       model: own.named(state.model),
       choice: state.model,
@@ -153,7 +156,7 @@ function render({ model, el }) {
       xs: Float64Array.from(list, ([x]) => x),
       ys: Float64Array.from(list, ([, y]) => y),
       queries: QUERIES,
-      truth: QUERIES.map(truth),
+      truth: QUERIES.map(f),
       round,
       asked: performance.now(),
     };
@@ -169,19 +172,35 @@ function render({ model, el }) {
     share();
   }
 
+  /** Shows the page for a view that differs from the first in its weight alone, if there is one. */
+  function beforehand(request) {
+    const page = book.open();
+    if (!page) return null;
+    drawLocal();
+    const [xs, ys] = [0, 1].map((k) => Float64Array.from(view.prompt(), (point) => point[k]));
+    reply = { ...request, ...page, xs, ys, truth: QUERIES.map(truth) };
+    showReply();
+    return book.at === state.weight ? '' : `Shown: a = ${book.at.toFixed(2)}, of ${book.count} computed beforehand.`;
+  }
+  function showReply() {
+    view.show(QUERIES, Object.fromEntries(COMPUTED.map((name) => [name, reply[name]])));
+    drawNumbers(reply);
+    table.update();
+  }
+
   const engine = livingEngine({
     el,
     model,
     protocol: CURVE,
     wanted,
+    beforehand,
     root: () => root,
     answer(numbers, request) {
+      if (book.close()) drawLocal();
       const errors = Object.fromEntries(COMPUTED.map((name) => [name, meanSquare(QUERIES, numbers[name], request.truth)]));
       reply = { ...request, ...numbers, errors, model: request.choice };
-      view.show(QUERIES, Object.fromEntries(COMPUTED.map((name) => [name, reply[name]])));
-      drawNumbers(reply);
+      showReply();
       engine.took(`in ${Math.max(1, Math.round(numbers.milliseconds))} ms`);
-      table.update();
       el.dispatchEvent(new CustomEvent('icl-drawn', { detail: { latency: performance.now() - request.asked } }));
     },
     failed() {
@@ -341,12 +360,6 @@ function render({ model, el }) {
 
   showState();
   drawLocal();
-  const first = model.get('first');
-  if (first?.lines && !shared) {
-    reply = { ...wanted(), ...first, ...first.lines };
-    view.show(QUERIES, first.lines);
-    drawNumbers(reply);
-  }
   if (unread.length) say(unreadWords(unread), { stays: true });
   engine.begin(shared);
 
@@ -362,7 +375,7 @@ function render({ model, el }) {
   /** For tests and for curious readers at the console: the state, and the latest numbers with what they answer. */
   el.icl = {
     get state() {
-      return { ...state, hidden: [...state.hidden], prompt: view.prompt(), selected: view.selected, stage: engine.stage };
+      return { ...state, hidden: [...state.hidden], prompt: view.prompt(combination(state.weight)), selected: view.selected, stage: engine.stage };
     },
     get numbers() {
       return reply;

@@ -18,7 +18,7 @@ from icl_lib.model import Transformer
 from icl_lib.samplers import FunctionClass, Sinusoid
 from icl_lib.weights import trained_on
 from icl_lib.widgets.kernel import Explorer, check_doubt, serve, within
-from icl_lib.widgets.plot import as_prompt, draw_inputs, mean_square, top_of
+from icl_lib.widgets.plot import as_prompt, draw_inputs, frames, mean_square, top_of
 from icl_lib.widgets.source import source
 from icl_lib.widgets.still import REACH, curves_still
 
@@ -40,6 +40,30 @@ RANGES: dict[str, tuple[float, float]] = {
 
 COMPUTED = ("transformer", "mixture", "linear", "right")
 """The lines beside the truth."""
+
+FRAMES = (
+    0.1,
+    0.2,
+    0.5,
+    1.0,
+    1.5,
+    2.0,
+    2.5,
+    3.0,
+    3.5,
+    4.0,
+    4.5,
+    5.0,
+    5.5,
+    6.0,
+    7.0,
+    8.0,
+    10.0,
+    12.0,
+    15.0,
+    20.0,
+)
+"""The frequencies that the reader can slide through before anything has been fetched."""
 
 RARE = 0.05
 """A band that a smaller share of the prompts comes from is shaded faintly."""
@@ -216,6 +240,7 @@ class FrequencyExplorer(Explorer):
     whole = traitlets.List([WHOLE.low, WHOLE.high], read_only=True).tag(sync=True)
     key = traitlets.Unicode("").tag(sync=True)
     first = traitlets.Dict(help="lines and numbers of the first view, from `still`").tag(sync=True)
+    frames = traitlets.Dict(help="the same, rounded, at FRAMES").tag(sync=True)
 
     def __init__(
         self, *, model: str | os.PathLike[str] | Transformer | None = None, **traits: Any
@@ -250,28 +275,39 @@ class FrequencyExplorer(Explorer):
         own = self.own.get(model)
         return (model, prior) if own is None else (own, prior_of(own))
 
-    def truth(self, xs: np.ndarray) -> np.ndarray:
-        """The function of the first view at `xs`."""
-        return self.amplitude * np.sin(self.frequency * xs + self.phase * pi)
+    def truth(self, xs: np.ndarray, frequency: float | None = None) -> np.ndarray:
+        """The function of the first view at `xs`, or that of another frequency."""
+        omega = self.frequency if frequency is None else frequency
+        return self.amplitude * np.sin(omega * xs + self.phase * pi)
+
+    def _inputs(self) -> np.ndarray:
+        """The examples' inputs in the first view."""
+        return np.array([round(self.scale * x, 6) for x in draw_inputs(self.seed, self.n_examples)])
+
+    def _picture(self, frequency: float) -> dict[str, Any]:
+        """Lines and numbers of the first view at a frequency."""
+        xs, at = self._inputs(), queries(self.scale)
+        prior = describe(self.model, self.own.get(self.model))["prior"]
+        asked = *self._asked(self.model, prior), self.right
+        lines = answers(*asked, xs, self.truth(xs, frequency), at, doubt=self.doubt)
+        apart = {name: lines[name] - self.truth(at, frequency) for name in COMPUTED}
+        return {
+            "lines": {name: lines[name].round(6).tolist() for name in COMPUTED},
+            "errors": {name: mean_square(at, apart[name], self.scale) for name in COMPUTED},
+            "probability": lines["probability"].tolist(),
+        }
 
     def still(self) -> HTML:
         """The first view as a still figure, to be displayed before the widget: it needs no script.
 
         The live picture takes its place, of the same size and with the same lines. These and the numbers go to the
-        widget, which shows them until it has computed its own.
+        widget, which shows them until it has computed its own; and so do those of the frequencies in FRAMES.
         """
         about = describe(self.model, self.own.get(self.model))
-        xs = np.array([round(self.scale * x, 6) for x in draw_inputs(self.seed, self.n_examples)])
-        at = queries(self.scale)
+        xs, at = self._inputs(), queries(self.scale)
         ys, truth = self.truth(xs), self.truth(at)
-        asked = *self._asked(self.model, about["prior"]), self.right
-        lines = answers(*asked, xs, ys, at, doubt=self.doubt)
-        errors = {name: mean_square(at, lines[name] - truth, self.scale) for name in COMPUTED}
-        self.first = {
-            "lines": {name: lines[name].round(6).tolist() for name in COMPUTED},
-            "errors": errors,
-            "probability": lines["probability"].tolist(),
-        }
+        self.first = self._picture(self.frequency)
+        self.frames = frames({frequency: self._picture(frequency) for frequency in FRAMES})
         fine = np.linspace(at[0], at[-1], 769)
         return curves_still(
             css=self._css,
@@ -293,9 +329,9 @@ class FrequencyExplorer(Explorer):
                 "transformer": "transformer",
             },
             lines={"truth": (fine, self.truth(fine))}
-            | {name: (at, lines[name]) for name in COMPUTED},
+            | {name: (at, np.array(line)) for name, line in self.first["lines"].items()},
             points=(xs, ys),
-            errors=errors,
+            errors=self.first["errors"],
             zero=mean_square(at, truth, self.scale),
             spread=self.scale,
             said=f"a sine of {self.frequency:g} radians per unit and a transformer trained on {about['covered']}",

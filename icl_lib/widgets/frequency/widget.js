@@ -178,7 +178,9 @@ function render({ model, el }) {
 
   // ---- the picture and its numbers ----
 
-  const truth = (x) => state.amplitude * Math.sin(state.frequency * x + state.phase * Math.PI);
+  const sine = (frequency) => (x) => state.amplitude * Math.sin(frequency * x + state.phase * Math.PI);
+  const book = pictureBook({ model, state, initial, dial: 'frequency', place: Math.log });
+  const truth = (x) => sine(book.at)(x);
   /** Far enough for the inputs' scale, and for what was placed by hand at a larger one. */
   const reach = () => Math.max(REACH, REACH * state.scale, ...(state.examples ?? []).map((one) => Math.abs(one[0] ?? 0)));
   const bandOf = (frequency) => (described(state.model).bands ?? []).find(([from, to]) => frequency >= from && frequency <= to);
@@ -254,7 +256,8 @@ function render({ model, el }) {
   // ---- asking the engine, and its answers ----
 
   const wanted = () => {
-    const list = view.prompt();
+    const f = sine(state.frequency);
+    const list = view.prompt(f);
     const queries = grid(reach(), INTERVALS);
     return {
       model: ownChoice.named(state.model),
@@ -265,7 +268,7 @@ function render({ model, el }) {
       xs: Float64Array.from(list, ([x]) => x),
       ys: Float64Array.from(list, ([, y]) => y),
       queries,
-      truth: queries.map(truth),
+      truth: queries.map(f),
       frequency: state.frequency,
       spread: state.scale,
       round,
@@ -283,19 +286,35 @@ function render({ model, el }) {
     share();
   }
 
+  /** Shows the page for a view that differs from the first in its frequency alone, if there is one. */
+  function beforehand(request) {
+    const page = book.open();
+    if (!page) return null;
+    drawLocal();
+    const [xs, ys] = [0, 1].map((k) => Float64Array.from(view.prompt(), (point) => point[k]));
+    reply = { ...request, ...page, xs, ys, truth: request.queries.map(truth) };
+    showReply();
+    return book.at === state.frequency ? '' : `Shown: ω = ${book.at}, of ${book.count} computed beforehand.`;
+  }
+  function showReply() {
+    view.show(reply.queries, Object.fromEntries(COMPUTED.map((name) => [name, reply[name]])));
+    if (reply.choice === state.model) drawNumbers(reply); // else its classes are others
+    table.update();
+  }
+
   const engine = livingEngine({
     el,
     model,
     protocol: BAND,
     wanted,
+    beforehand,
     root: () => root,
     answer(numbers, request) {
+      if (book.close()) drawLocal();
       const errors = Object.fromEntries(COMPUTED.map((name) => [name, meanSquare(request.queries, numbers[name], request.truth, request.spread)]));
       reply = { ...request, ...numbers, errors, model: request.choice };
-      view.show(reply.queries, Object.fromEntries(COMPUTED.map((name) => [name, reply[name]])));
-      if (request.choice === state.model) drawNumbers(reply); // else its classes are others
+      showReply();
       engine.took(`in ${Math.max(1, Math.round(numbers.milliseconds))} ms`);
-      table.update();
       el.dispatchEvent(new CustomEvent('icl-drawn', { detail: { latency: performance.now() - request.asked } }));
     },
     failed() {
@@ -445,12 +464,6 @@ function render({ model, el }) {
   drawModel();
   showState();
   drawLocal();
-  const first = model.get('first');
-  if (first?.lines && !shared) {
-    reply = { ...wanted(), ...first, ...first.lines };
-    view.show(reply.queries, first.lines);
-    drawNumbers(reply);
-  }
   if (unread.length) say(unreadWords(unread), { stays: true });
   engine.begin(shared);
 
@@ -468,7 +481,7 @@ function render({ model, el }) {
   /** For tests and for curious readers at the console: the state, and the latest numbers with what they answer. */
   el.icl = {
     get state() {
-      return { ...state, hidden: [...state.hidden], prompt: view.prompt(), selected: view.selected, stage: engine.stage };
+      return { ...state, hidden: [...state.hidden], prompt: view.prompt(sine(state.frequency)), selected: view.selected, stage: engine.stage };
     },
     get numbers() {
       return reply;

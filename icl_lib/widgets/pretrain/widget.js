@@ -248,6 +248,7 @@ function render({ model, el }) {
       return lost ? `The run was lost after ${inWords(lost)} steps. Press Try again, then Pretrain.` : '';
     },
     opened() {},
+    invitation: 'Press Pretrain.',
   });
   const { say } = engine;
 

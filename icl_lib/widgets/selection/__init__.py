@@ -28,6 +28,9 @@ PROMPTS = 64
 ANSWERS = ("transformer", "dense", "sparse", "mixture", "probability")
 """What is computed at every prefix of every prompt: four predictions, and exact Bayes' P(dense)."""
 
+FRAMES = (1, 2, 3, 4, 6, 10)
+"""The numbers of nonzeros that the reader can slide through before anything has been fetched; and all."""
+
 APART = 1e-3
 """Mean squared difference of the experts below which no blend of them is told, as in widget.js."""
 
@@ -120,15 +123,25 @@ def draw_batch(
     seed: int, nnz: int, n_prompts: int = PROMPTS, dim: int = DENSE.dim
 ) -> tuple[Float[np.ndarray, "prompts points dim"], Float[np.ndarray, "prompts points"]]:
     """The prompts of a seed, as widget.js draws them: the functions of k + 1 nonzeros continue those of k."""
+    xs, values = draw_batches(seed, (nnz,), n_prompts, dim)
+    return xs, values[0]
+
+
+def draw_batches(
+    seed: int, nnzs: Sequence[int], n_prompts: int = PROMPTS, dim: int = DENSE.dim
+) -> tuple[Float[np.ndarray, "prompts points dim"], list[Float[np.ndarray, "prompts points"]]]:
+    """The same for several numbers of nonzeros, which share their inputs: those, and for each number the values."""
     uniform = uniforms(seed)
     points = points_of(dim)
-    xs, ys = np.empty((n_prompts, points, dim)), np.empty((n_prompts, points))
+    xs = np.empty((n_prompts, points, dim))
+    ys = [np.empty((n_prompts, points)) for _ in nnzs]
     for b in range(n_prompts):
         xs[b] = [[normal(uniform) for _ in range(dim)] for _ in range(points)]
         coefficients = [normal(uniform) for _ in range(dim)]
         keys = [uniform() for _ in range(dim)]
-        chosen = sorted(range(dim), key=keys.__getitem__)[:nnz]
-        ys[b] = xs[b][:, chosen] @ np.array(coefficients)[:nnz] / nnz**0.5
+        order = sorted(range(dim), key=keys.__getitem__)
+        for values, nnz in zip(ys, nnzs, strict=True):
+            values[b] = xs[b][:, order[:nnz]] @ np.array(coefficients)[:nnz] / nnz**0.5
     return xs, ys
 
 
@@ -195,6 +208,7 @@ class SelectionExplorer(Explorer):
     bayes = traitlets.Dict(help="for each size, which exact Bayes", read_only=True).tag(sync=True)
     key = traitlets.Unicode("").tag(sync=True)
     first = traitlets.Dict(help="the numbers of the first view, from `still`").tag(sync=True)
+    frames = traitlets.Dict(help="the same, rounded, by number of nonzeros").tag(sync=True)
 
     def __init__(
         self,
@@ -263,14 +277,20 @@ class SelectionExplorer(Explorer):
     def still(self) -> HTML:
         """The first view as a still figure, to be displayed before the widget: it needs no script.
 
-        Its numbers go to the widget, which shows them until it has computed its own.
+        Its numbers go to the widget, which shows them until it has computed its own; and so do those of other numbers
+        of nonzeros.
         """
         self._check()
         dim, name = self.dims[self.size], self._name()
-        xs, ys = draw_batch(self.seed, self.nnz, dim=dim)
+        counts = sorted({*(nnz for nnz in FRAMES if nnz < dim), self.nnz, dim})
+        xs, batches = draw_batches(self.seed, counts, dim=dim)
         model = self.own.get(name, name)
-        found = summary(ys, answers(model, self.bayes[self.size], self.share, xs, ys))
-        self.first = found
+        pictures = {
+            nnz: summary(ys, answers(model, self.bayes[self.size], self.share, xs, ys))
+            for nnz, ys in zip(counts, batches, strict=True)
+        }
+        self.first = found = pictures[self.nnz]
+        self.frames = {str(nnz): _rounded(picture) for nnz, picture in pictures.items()}
         return selection_still(
             css=self._css,
             errors={name: np.array(values) for name, values in found["errors"].items()},
@@ -282,3 +302,12 @@ class SelectionExplorer(Explorer):
             f"and {'your' if self.size == YOURS else f'a {self.size}'} model pretrained with "
             f"{self.share:.0%} dense functions",
         )
+
+
+def _rounded(numbers: Any) -> Any:
+    """Three digits of each number, in whatever lists and tables they stand."""
+    if isinstance(numbers, Mapping):
+        return {name: _rounded(part) for name, part in numbers.items()}
+    if isinstance(numbers, list):
+        return [_rounded(part) for part in numbers]
+    return None if numbers is None else float(f"{numbers:.3g}")

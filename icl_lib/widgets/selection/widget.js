@@ -102,8 +102,21 @@ function render({ model, el }) {
   let round = 0; // of the batch under way: answers to an earlier one are not counted
   let sums = null;
   let shown = null;
-  const first = model.get('first'); // what is not told travels as null
-  if (first?.errors && !shared) shown = { ...first, blend: first.blend.map((part) => part ?? NaN), count: PROMPTS };
+  /* What was computed beforehand: the first view, and that of other numbers of nonzeros. What is not told travels as null. */
+  const home = initial();
+  const pages = Object.entries({ ...model.get('frames'), [home.nnz]: model.get('first') })
+    .filter(([, page]) => page?.errors)
+    .map(([nnz, page]) => ({ ...page, blend: page.blend.map((part) => part ?? NaN), count: PROMPTS, nnz: Number(nnz), share: home.share, size: home.size }));
+  function beforehand(request) {
+    const same = ['share', 'seed', 'size'].every((name) => state[name] === home[name]);
+    if (!same || !pages.length) return null;
+    const far = ({ nnz }) => Math.abs(nnz - state.nnz);
+    const page = pages.reduce((best, one) => (far(best) <= far(one) ? best : one));
+    shown = { ...page, whole: page.nnz === state.nnz ? request.round : null };
+    drawLines();
+    drawNumbers();
+    return shown.whole === null ? `Shown: ${page.nnz} nonzero, computed beforehand.` : '';
+  }
 
   function fill() {
     if (batch?.seed !== state.seed || batch.dim !== dim()) batch = drawBatch(state.seed, dim());
@@ -130,6 +143,7 @@ function render({ model, el }) {
     };
   }
 
+  /** Add an answer to the sums; the means of all so far. */
   function add(numbers, request) {
     for (let j = 0; j < request.ys.length; j++) {
       const i = j % points();
@@ -145,9 +159,11 @@ function render({ model, el }) {
     sums.milliseconds += numbers.milliseconds;
     const mean = (values) => Array.from(values, (value) => value / sums.count);
     const errors = Object.fromEntries(Object.keys(LINES).map((name) => [name, mean(sums[name])]));
-    shown = {
+    return {
       count: sums.count,
       model: request.model,
+      share: state.share,
+      size: state.size,
       nnz: state.nnz,
       seed: batch.seed,
       errors,
@@ -281,8 +297,9 @@ function render({ model, el }) {
     const n = state.n_examples;
     for (const one of [marker, lowerMarker]) for (const end of ['x1', 'x2']) one.setAttribute(end, `${across(n)}%`);
     caption.textContent = `Mean squared error after ${n} example${n === 1 ? '' : 's'}`;
-    rows.transformer.about.textContent = `${state.size}, ${percent(state.share)} dense`;
-    rows.mixture.about.textContent = `prior: ${percent(state.share)} dense`;
+    const { size, share } = shown ?? state; // what the numbers are of
+    rows.transformer.about.textContent = `${size}, ${percent(share)} dense`;
+    rows.mixture.about.textContent = `prior: ${percent(share)} dense`;
     if (!shown) {
       for (const { value } of [...Object.values(rows), believed, blended]) value.textContent = '–';
       for (const { bar } of [...Object.values(rows), believed, blended]) bar.style.setProperty('--share', 0);
@@ -314,9 +331,10 @@ function render({ model, el }) {
     root: () => root,
     answer(numbers, request) {
       if (request.round !== round) return;
-      add(numbers, request);
+      const found = add(numbers, request);
       const done = sums.count === PROMPTS;
       if (!done) engine.ask(); // first, so that the engine computes while this draws
+      if (done || shown?.whole !== round) shown = found; // some prompts tell less than all, computed beforehand
       drawLines();
       drawNumbers();
       engine.took(done ? `in ${Math.max(1, Math.round(sums.milliseconds))} ms: ${PROMPTS} prompts at every prefix` : `${sums.count} of ${PROMPTS} prompts`);
@@ -324,7 +342,11 @@ function render({ model, el }) {
       el.dispatchEvent(new CustomEvent('icl-drawn', { detail: { latency: performance.now() - sums.asked, prompts: sums.count } }));
     },
     failed: () => (shown ? 'The faint lines are from before.' : ''),
-    opened: () => fill(),
+    beforehand,
+    opened() {
+      if (sums?.count === PROMPTS) fill();
+      else if (sums) sums.asked = performance.now();
+    },
   });
   const { say } = engine;
 
