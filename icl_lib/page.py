@@ -39,10 +39,10 @@ BAND_MODELS = (
 )
 """Models whose training bands the page tells apart."""
 
-SMOOTH = "smooth"
 ATTENDING = ("tiny", "small")
 """Sizes whose graphs also say how a query attends: the widget of attention has a picture for each of their heads."""
 
+SMOOTH = "smooth"
 """So the page calls what a doubter allows for besides the classes: see `bayes.SmoothPosterior`."""
 
 RIGHT = "right"
@@ -109,10 +109,33 @@ class TransformerCurve(nn.Module):
         return self.model.predict_curve(xs, ys, queries)
 
 
+class CurveAndAttention(nn.Module):
+    """A model's prediction of a whole curve, and how its queries attend, as a module."""
+
+    def __init__(self, model: Transformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        xs: Float[Tensor, "batch examples dim"],
+        ys: Float[Tensor, "batch examples"],
+        queries: Float[Tensor, "batch queries dim"],
+    ) -> tuple[Float[Tensor, "batch queries"], Float[Tensor, "batch layers heads queries seen"]]:
+        """See `Transformer.predict_curve` and `Transformer.attention`; prompts are not checked."""
+        return self.model.attending_curve(xs, ys, queries)
+
+
 @cache
 def transformer_curve(model: str | Transformer) -> TransformerCurve:
     """The module behind the page's graph of a shipped model, or of any other; ValueError for an unknown name."""
     return TransformerCurve(load(model)).eval()
+
+
+@cache
+def curve_and_attention(model: str | Transformer) -> CurveAndAttention:
+    """As `transformer_curve`, and with attention, which the page's graphs of the sizes of `ATTENDING` tell too."""
+    return CurveAndAttention(load(model)).eval()
 
 
 @cache
@@ -135,35 +158,12 @@ def bayes_bands(prior: str | FunctionClass) -> bayes.BandPosterior:
     """The module behind the page's graph of exact Bayes with a prior, by name or itself; see `bayes.BandPosterior`.
 
     Raises:
-class CurveAndAttention(nn.Module):
-    """A model's prediction of a whole curve, and how its queries attend, as a module."""
-
-    def __init__(self, model: Transformer) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self,
-        xs: Float[Tensor, "batch examples dim"],
-        ys: Float[Tensor, "batch examples"],
-        queries: Float[Tensor, "batch queries dim"],
-    ) -> tuple[Float[Tensor, "batch queries"], Float[Tensor, "batch layers heads queries seen"]]:
-        """See `Transformer.predict_curve` and `Transformer.attention`; prompts are not checked."""
-        return self.model.attending_curve(xs, ys, queries)
-
-
         ValueError: an unknown name; a prior of other than lines and sines.
     """
     if isinstance(prior, FunctionClass):
         return bayes.band_module(prior).eval()
     name = prior
     if name not in BAND_BAYES:
-@cache
-def curve_and_attention(model: str | Transformer) -> CurveAndAttention:
-    """As `transformer_curve`, and with attention, which the page's graphs of the sizes of `ATTENDING` tell too."""
-    return CurveAndAttention(load(model)).eval()
-
-
         raise ValueError(
             f"the page has the exact posterior of {', '.join(BAND_BAYES)} with its bands, got {name!r}"
         )
