@@ -49,6 +49,8 @@ from icl_lib.page import (
     BAND_BAYES,
     BAYES,
     LINEAR,
+    MIXABLE,
+    MIXED,
     PREFIX_BAYES,
     SMOOTH,
     CurveAndAttention,
@@ -374,18 +376,20 @@ def publish_bayes(name: str, folder: Path) -> dict[str, Any]:
 
 
 def publish_bands(name: str, folder: Path) -> dict[str, Any]:
-    """Write the graph of exact Bayes with the prior `name` of BAND_BAYES; returns its entry in the manifest."""
-    other = _doubt()
+    """Write the graph of exact Bayes with a prior of BAND_BAYES, or with MIXED; returns its entry in the manifest."""
+    other = _doubt() | (_prior() if name == MIXED else {})
     names, outputs = ["xs", "ys", "queries", *other], ["mean", "probability"]
     given = (*_example(torch.float64, 1), *other.values())
-    proto = _trace(bayes_bands(name), given, names, outputs)
+    module = bayes_bands(MIXABLE if name == MIXED else name)
+    proto = _trace(module, given, names, outputs)
     return _publish(proto.SerializeToString(), folder, f"bands-{name}")
 
 
 def publish_linear(name: str, folder: Path) -> dict[str, Any]:
-    """Write the graph of the best linear predictor of LINEAR's prior `name`; returns its entry in the manifest."""
-    names, given = ["xs", "ys", "queries"], _example(torch.float64, 1)
-    proto = _trace(linear_curve(name), given, names, ["mean"])
+    """Write the graph of the best linear predictor by a prior of LINEAR, or by MIXED; returns its manifest entry."""
+    other = _prior() if name == MIXED else {}
+    names, given = ["xs", "ys", "queries", *other], (*_example(torch.float64, 1), *other.values())
+    proto = _trace(linear_curve(MIXABLE if name == MIXED else name), given, names, ["mean"])
     return _publish(proto.SerializeToString(), folder, f"linear-{name}")
 
 
@@ -447,6 +451,11 @@ def _doubt() -> dict[str, Tensor]:
     }
 
 
+def _prior() -> dict[str, Tensor]:
+    """The input by which a graph of MIXABLE takes the weights of its classes, to trace with."""
+    return {"prior": torch.tensor(MIXABLE.weights, dtype=torch.float64)}
+
+
 def export_site(
     folder: str | os.PathLike[str],
     *,
@@ -483,8 +492,8 @@ def export_site(
         },
         "models": {name: (publish_model, name, folder) for name in names},
         "bayes": {name: (publish_bayes, name, folder) for name in POSTERIORS},
-        "bands": {name: (publish_bands, name, folder) for name in BAND_BAYES},
-        "linear": {name: (publish_linear, name, folder) for name in LINEAR},
+        "bands": {name: (publish_bands, name, folder) for name in (*BAND_BAYES, MIXED)},
+        "linear": {name: (publish_linear, name, folder) for name in (*LINEAR, MIXED)},
     }
     entries = _side_by_side([call for group in calls.values() for call in group.values()], jobs)
     manifest: dict[str, dict[str, Any]] = {group: {} for group in calls}

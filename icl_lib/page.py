@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 from functools import cache, partial
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from icl_lib import bayes, recipes
+from icl_lib import bayes, pretraining, recipes
 from icl_lib.baselines import covariance
 from icl_lib.bayes.graphs import krige_curve
 from icl_lib.model import SIZES, Transformer, TransformerConfig, size_of
-from icl_lib.samplers import FunctionClass
+from icl_lib.samplers import FunctionClass, Mixture
 from icl_lib.weights import available, load, read_card
 
 BAYES = {"line+sine-0.5": recipes.line_and_sine(0.5)}
@@ -70,6 +71,15 @@ LINEAR = {**BAYES, **{name: prior for name, prior in BAND_BAYES.items() if name 
 """Mixtures of which the page draws the best linear predictor's curves, by name."""
 
 
+MIXED = "mixed"
+"""So the page calls `MIXABLE`, the weights of whose classes are an input of its graphs."""
+
+MIXABLE = Mixture(
+    tuple(pretraining.CLASSES.values()), (1 / len(pretraining.CLASSES),) * len(pretraining.CLASSES)
+)
+"""What a reader can pretrain on, on the page."""
+
+
 class LinearCurve(nn.Module):
     """The best linear predictor of a whole curve, `baselines.best_linear_curve`, as a module that can be a graph.
 
@@ -80,16 +90,32 @@ class LinearCurve(nn.Module):
 
     def __init__(self, function_class: FunctionClass, *, jitter: float = bayes.JITTER) -> None:
         super().__init__()
-        self.kernel, self.jitter = partial(covariance, function_class), jitter
+        self.function_class, self.jitter = function_class, jitter
 
     def forward(
         self,
         xs: Float[Tensor, "1 examples 1"],
         ys: Float[Tensor, "1 examples"],
         queries: Float[Tensor, "1 queries 1"],
+        prior: Float[Tensor, " classes"] | None = None,
     ) -> Float[Tensor, "1 queries"]:
-        """The prediction (1, Q) at the queries; everything is float64, and there may be no example."""
-        return krige_curve([self.kernel], xs, ys, queries, self.jitter)[0]
+        """The prediction (1, Q) at the queries; everything is float64, and there may be no example.
+
+        With a `prior`, the classes of the mixture have these probabilities instead of their own.
+        """
+        kernel = partial(covariance, self.function_class)
+        if prior is not None:
+            kernel = partial(_mixed_covariance, self.function_class, prior)
+        return krige_curve([kernel], xs, ys, queries, self.jitter)[0]
+
+
+def _mixed_covariance(
+    mixture: FunctionClass, prior: Tensor, first: Tensor, second: Tensor
+) -> Float[Tensor, "batch rows columns"]:
+    """`covariance` of a mixture whose classes have other probabilities."""
+    assert isinstance(mixture, Mixture)
+    parts = [covariance(part, first, second) for part in mixture.classes]
+    return (prior[:, None, None, None] * torch.stack(parts)).sum(0)
 
 
 class TransformerCurve(nn.Module):

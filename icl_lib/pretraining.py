@@ -76,7 +76,7 @@ differ: after 20 examples its errors on sines are 0.24, 0.15, 0.16 and 0.35 for 
 Half the prompts in 1,600 steps were clearly worse.
 """
 
-STEPS = (500, 1000, 3000)
+STEPS = (500, 1000, 3000, 10_000)
 """How long a run can be. A thousand steps are a minute of one thread in a browser."""
 
 MUON_RATE, ADAMW_RATE = 6e-3, 4e-3
@@ -502,7 +502,7 @@ class Pretraining:
 
     Args:
         seed: of weights and prompts, in [0, 2**32).
-        total: steps from the first to the last.
+        total: steps from the first to the last; a run is made longer by setting `total` to more.
         config: the shape of the model, for functions of one number.
 
     Raises:

@@ -1,14 +1,15 @@
 """The page's graphs of lines and sines: equal to the library's posterior, and in onnxruntime to torch."""
 
 from dataclasses import dataclass
+from itertools import product
 
 import onnx
 import onnxruntime
 import pytest
 import torch
 
-from icl_lib import bayes, browser, page, recipes
-from icl_lib.latents import Grid, Interval
+from icl_lib import bayes, browser, page, pretraining, recipes
+from icl_lib.latents import Interval, Support
 from icl_lib.samplers import (
     ConvexCombination,
     DenseLinear,
@@ -312,17 +313,46 @@ def test_a_class_of_ones_own_has_a_graph(tmp_path):
         assert abs(a - b.numpy()).max() < 1e-9
 
 
+def test_a_readers_own_mixture_has_exact_bayes_and_the_best_linear_predictor(site_graph):
+    posterior, linear = (
+        onnxruntime.InferenceSession(site_graph(group, page.MIXED)) for group in ("bands", "linear")
+    )
+    names = ["xs", "ys", "queries", "doubt", "smooth", "smooth_evidence", "prior"]
+    classes = tuple(pretraining.CLASSES.values())
+    mixtures = ((0.5, 0.5, 0, 0), (0.1, 0.2, 0.3, 0.4), (0, 0, 0, 1))
+    for data, weights, n in product(("sine", "step"), mixtures, (0, 3, 20)):
+        drawn = sample_prompts(pretraining.CLASSES[data], 1, max(n, 1), seed=n)
+        prompt = drawn.xs[:, :n].double(), drawn.ys[:, :n].double(), inputs(0)[2]
+        given = (*doubted(prompt, 0.0), torch.tensor(weights, dtype=torch.float64))
+        feeds = {k: v.numpy() for k, v in zip(names, given, strict=True)}
+        mean, probability = posterior.run(None, feeds)
+        kept = [k for k, weight in enumerate(weights) if weight]
+        mixture = Mixture(tuple(classes[k] for k in kept), tuple(weights[k] for k in kept))
+        exact, believed = bayes.posterior_curve(mixture, *prompt)
+        assert abs(mean - exact.numpy()).max() < 2e-3
+        assert abs(probability[:, kept] - believed.numpy()).max() < 1e-3
+        (found,) = linear.run(None, {k: feeds[k] for k in ("xs", "ys", "queries", "prior")})
+        best = page.linear_curve(mixture)(*prompt)
+        assert abs(found - best.numpy()).max() < 1e-6 * max(1.0, float(best.abs().max()))
+
+
 @dataclass(frozen=True)
-class Power(Parabola):
+class Chosen(FunctionClass):
+    dim = 1
+    second_moment = 1.0
+
     @property
     def latent(self):
-        return Grid((1.0, 2.0))
+        return Support(2, 1)
+
+    def features(self, xs, latent):
+        return [xs[..., 0]]
 
 
 @pytest.mark.parametrize(
     "function_class",
     [
-        Power(),
+        Chosen(),
         Mixture((LINE, ReluNetwork(1)), (0.5, 0.5)),
         Mixture((DenseLinear(2),), (1.0,)),
         ConvexCombination(LINE, SINE, 0.5),

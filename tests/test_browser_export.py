@@ -171,8 +171,8 @@ def test_every_graph_is_listed_and_named_by_its_hash(site_graph):
     assert set(manifest) == {"shapes", "models", "bayes", "bands", "linear", "pretraining"}
     assert set(manifest["pretraining"]) == set(browser.PRETRAINING)
     assert set(manifest["bayes"]) == {page.SMOOTH, *page.BAYES, *page.PREFIX_BAYES}
-    assert set(manifest["bands"]) == set(page.BAND_BAYES)
-    assert set(manifest["linear"]) == set(page.LINEAR)
+    assert set(manifest["bands"]) == {*page.BAND_BAYES, page.MIXED}
+    assert set(manifest["linear"]) == {*page.LINEAR, page.MIXED}
     for group, entries in manifest.items():
         for name, entry in entries.items():
             data = site_graph(group, name).read_bytes()

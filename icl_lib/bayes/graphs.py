@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from math import factorial
+from math import factorial, log
 
 import torch
 from jaxtyping import Float
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from icl_lib.bayes.bands import COARSE, ZOOMED, Resolution, centres, n_cells, zoom
 from icl_lib.bayes.doubt import smooth_functions
-from icl_lib.bayes.parts import Part, expand, features_of
+from icl_lib.bayes.parts import Part, expand, features_of, values_of
 from icl_lib.bayes.regression import JITTER, Noise, krige, regress, updates
+from icl_lib.latents import Grid
 from icl_lib.samplers import DenseLinear, FunctionClass, Mixture, Sinusoid, SparseLinear
 
 
@@ -210,16 +211,18 @@ def band_module(function_class: FunctionClass) -> BandPosterior:
     """Return the module that predicts curves for a mixture of functions of one number.
 
     Raises:
-        ValueError: a component that is a sum, that has no features, or whose latent is no interval.
+        ValueError: a component that is a sum, that has no features, or whose latent is neither an interval nor a grid.
     """
     components = [(weight, parts[0]) for weight, parts in expand(function_class) if len(parts) == 1]
     if len(components) < len(function_class.unfold()) or not all(
-        part.basic.dim == 1 and part.n_features and (part.interval or part.basic.latent is None)
+        part.basic.dim == 1
+        and part.n_features
+        and (part.interval or part.basic.latent is None or isinstance(part.basic.latent, Grid))
         for _, part in components
     ):
         raise ValueError(
             "bands are exported for mixtures of functions of one number that have features and no latent, as "
-            f"DenseLinear(1), or an interval as their latent, as Sinusoid(low, high), got {function_class!r}"
+            f"DenseLinear(1), or as their latent an interval, as Sinusoid(low, high), or a grid, got {function_class!r}"
         )
     return BandPosterior([(weight, part.basic) for weight, part in components])
 
@@ -230,8 +233,8 @@ class BandPosterior(nn.Module):
     As `CurvePosterior`, but with any number of classes, each band zoomed into on its own, and without an oracle.
 
     Args:
-        components: prior probability and class of each, with features and no latent, or an interval as its latent;
-            `expand` makes them of a nested mixture.
+        components: prior probability and class of each, with features and no latent, or an interval or a grid as its
+            latent; `expand` makes them of a nested mixture.
         jitter, resolution: as for `posterior_predictive`, but with fewer cells to start from.
     """
 
@@ -253,6 +256,7 @@ class BandPosterior(nn.Module):
         doubt: Float[Tensor, ""] | None = None,
         smooth: Float[Tensor, "1 queries"] | None = None,
         smooth_evidence: Float[Tensor, "1 1"] | None = None,
+        prior: Float[Tensor, " classes"] | None = None,
     ) -> tuple[Float[Tensor, "1 queries"], Float[Tensor, "1 components"]]:
         """Predict a curve. Everything is float64.
 
@@ -263,6 +267,7 @@ class BandPosterior(nn.Module):
             doubt: prior probability of some other smooth function (see `with_doubt`); None is certainty.
             smooth: what `SmoothPosterior` predicts for the same prompt; where it is not given, it is asked.
             smooth_evidence: the log evidence that comes with it.
+            prior: other probabilities of the components than their own.
 
         Returns:
             The prediction (1, Q) and the probability (1, K) of each component; (1, K + 1) with a doubt, which comes
@@ -273,14 +278,16 @@ class BandPosterior(nn.Module):
         for _, basic in self.components:
             part = Part(basic)
             if part.interval is None:
-                latent = xs.new_zeros(1, 1, 0)
+                latent = values_of((part,), xs)
                 weights, log_mass = regress(features_of((part,), xs, latent), targets, self.noise)
+                log_mass = log_mass - xs.new_tensor(log(latent.shape[1]))
             else:
                 latent, weights, log_mass = zoom((part,), xs, targets, self.noise, self.resolution)
-                weights = log_mass.softmax(1)[:, :, None] * weights
+            weights = log_mass.softmax(1)[:, :, None] * weights
             means.append(_curve(part, self.resolution, latent, weights, queries))
             evidences.append(_log_sum(log_mass))
-        prior = xs.new_tensor([weight for weight, _ in self.components])
+        if prior is None:
+            prior = xs.new_tensor([weight for weight, _ in self.components])
         other = doubt, smooth, smooth_evidence
         return _weigh(prior, means, evidences, (xs, ys, queries), self.noise.jitter, other)
 

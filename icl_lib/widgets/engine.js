@@ -4,8 +4,8 @@
    file and the site may live below any path. One thread: more would need cross-origin isolation, which a plain host of
    static files does not offer.
 
-   Requests  {kind: 'curve', id, model, bayes, weight, doubt, xs, ys, queries}
-             {kind: 'band', id, model, bayes, right, doubt, xs, ys, queries}
+   Requests  {kind: 'curve', id, model, bayes, weight, doubt, prior, xs, ys, queries}
+             {kind: 'band', id, model, bayes, right, doubt, prior, xs, ys, queries}
              {kind: 'attention', id, model, xs, ys, queries}
              {kind: 'prefixes', id, model, bayes, weight, prompts, xs, ys}
              {kind: 'pretrain', id, run, seed, total, until, weights, milliseconds, whole}    steps of a run, for about so long
@@ -17,6 +17,8 @@
              {kind: 'pretrain', id, step, errors, curves, floor, bayes, params, milliseconds}    after those steps; params if `whole`
              {kind: 'failed', id, message, script}       in words for the reader; `script` is the address of one that would
                                                          not load, of which the page finds out why
+
+   A `prior`, the weights of the classes that the page pretrains on, takes the place of that of `bayes`; null if there is none.
 
    All numbers travel as Float64Arrays. What a request needs is fetched when it first needs it. A widget has one request
    under way at most and then sends its newest (shared.js), so no queue of stale slider positions builds up here. */
@@ -148,10 +150,10 @@ function inTurn(make) {
   return made;
 }
 
-/** The reader's own model, which own.js has kept in this browser: {bytes, shape, name}. A page that has seen several tells
-    them apart by what follows a colon. */
+/** The reader's own model, which own.js has kept in this browser under this name: {bytes, shape, name}. A page that has seen
+    several tells them apart by what follows a colon. */
 const OWN = 'yours';
-async function kept() {
+async function kept(name) {
   const asked = (request) =>
     new Promise((resolve, reject) => {
       request.onsuccess = () => resolve(request.result);
@@ -160,7 +162,7 @@ async function kept() {
   const request = indexedDB.open('beyond-the-mixture', 1);
   request.onupgradeneeded = () => request.result.createObjectStore('models');
   const database = await asked(request);
-  const found = await asked(database.transaction('models').objectStore('models').get(OWN));
+  const found = await asked(database.transaction('models').objectStore('models').get(name));
   database.close();
   if (!found) throw new Told('No model of yours is kept in this browser: pretrain one, or open a file with one.');
   return found;
@@ -172,7 +174,7 @@ const graph = (group, name) =>
     const what = { models: `model ${name}`, linear: `best linear predictor (${name})`, pretraining: `graph of pretraining (${name})` }[group] ?? `Bayes predictor (${name})`;
     const parts = async () => {
       if (group !== 'models') return [await fetchEntry(group, name, what), []];
-      const own = name.split(':')[0] === OWN ? await kept() : null;
+      const own = name.startsWith(OWN) ? await kept(name.split(':')[0]) : null;
       const { shape } = own ?? (await entryOf(group, name));
       const [bytes, weights] = await Promise.all([
         once(`shape ${shape}`, () => fetchEntry('shapes', shape, `graph of ${name}`)),
@@ -225,25 +227,35 @@ async function doubting(ort, smooth, exact, doubt) {
   return { doubt: scalar(ort, doubt), smooth: mean, smooth_evidence: evidence };
 }
 
-async function curve({ id, model, bayes, weight, doubt, ...asked }) {
-  const [ort, transformer, posterior, linear, smooth] = await open(['models', model], ['bayes', bayes], ['linear', bayes], ...(doubt ? [SMOOTH] : []));
+/* What the page pretrains on, in any mixture: its weights are an input of these graphs. */
+const MIXED = 'mixed';
+const weighted = (ort, prior) => (prior ? { prior: new ort.Tensor('float64', Float64Array.from(prior), [prior.length]) } : {});
+
+async function curve({ id, model, bayes, weight, doubt, prior, ...asked }) {
+  const [ort, transformer, posterior, linear, ...more] = await open(['models', model], ['bayes', bayes], ['linear', prior ? MIXED : bayes], ...(prior ? [['bands', MIXED]] : []), ...(doubt ? [SMOOTH] : []));
+  const mixed = prior ? more.shift() : null;
+  const [smooth] = more;
   const start = performance.now();
   const { mean } = await transformer.run(prompt(ort, asked, 'float32', Float32Array), ['mean']);
   const examples = prompt(ort, asked, 'float64', Float64Array);
-  const exact = await posterior.run({ ...examples, weight: scalar(ort, weight), ...(await doubting(ort, smooth, examples, doubt)) });
-  const found = { transformer: mean, mixture: exact.mixture, linear: (await linear.run(examples)).mean, oracle: exact.oracle, probability: exact.probability };
+  const other = await doubting(ort, smooth, examples, doubt);
+  const exact = await posterior.run({ ...examples, weight: scalar(ort, weight), ...other });
+  const own = mixed ? await mixed.run({ ...examples, ...other, ...weighted(ort, prior) }) : { mean: exact.mixture, probability: exact.probability };
+  const best = await linear.run({ ...examples, ...weighted(ort, prior) });
+  const found = { transformer: mean, mixture: own.mean, linear: best.mean, oracle: exact.oracle, probability: own.probability };
   return { kind: 'curve', id, ...plain(found), milliseconds: performance.now() - start };
 }
 
 /** The same prompt for a model, for the prior that it was pretrained with and, without a doubt, for one of the right band. */
-async function band({ id, model, bayes, right, doubt, ...asked }) {
-  const [ort, transformer, trained, wide, linear, smooth] = await open(['models', model], ['bands', bayes], ['bands', right], ['linear', bayes], ...(doubt ? [SMOOTH] : []));
+async function band({ id, model, bayes, right, doubt, prior, ...asked }) {
+  const whose = prior ? MIXED : bayes;
+  const [ort, transformer, trained, wide, linear, smooth] = await open(['models', model], ['bands', whose], ['bands', right], ['linear', whose], ...(doubt ? [SMOOTH] : []));
   const start = performance.now();
   const { mean } = await transformer.run(prompt(ort, asked, 'float32', Float32Array), ['mean']);
   const exact = prompt(ort, asked, 'float64', Float64Array);
-  const own = await trained.run({ ...exact, ...(await doubting(ort, smooth, exact, doubt)) });
+  const own = await trained.run({ ...exact, ...(await doubting(ort, smooth, exact, doubt)), ...weighted(ort, prior) });
   const best = await wide.run({ ...exact, ...(await doubting(ort, null, exact, 0)) });
-  const found = { transformer: mean, mixture: own.mean, linear: (await linear.run(exact)).mean, right: best.mean, probability: own.probability };
+  const found = { transformer: mean, mixture: own.mean, linear: (await linear.run({ ...exact, ...weighted(ort, prior) })).mean, right: best.mean, probability: own.probability };
   return { kind: 'band', id, ...plain(found), milliseconds: performance.now() - start };
 }
 

@@ -1,9 +1,18 @@
 /* Models of the reader's own: kept in this browser, and as files that the library reads too.
 
-   A kept model is {bytes, shape, name, bands}: a safetensors file, the name of the graph that fits it (a key of the manifest's
-   shapes), what to call it, and the bands of its sines, null if the page does not know. engine.js reads the same place. */
+   A kept model is {bytes, shape, name, dim, bands, mixture}: a safetensors file, the name of the graph that fits it (a key of
+   the manifest's shapes), what to call it, the dimension of its inputs, the bands of its sines, and the weights of the classes
+   that it was pretrained on here; both null if the page does not know. One is kept of functions of one number, one of functions
+   of several. engine.js reads the same place. */
 
 const OWN = 'yours';
+const OWN_LINEAR = 'yours-linear';
+
+/** What the page pretrains on, as in pretraining.py: [name, look]. */
+const KINDS = [['line', 'line'], ['sine', 'sine'], ['quadratic', 'relu'], ['step', 'step']];
+/** Those that are in a mixture, and of the probabilities of all, with a doubt or not, theirs. */
+const kindsIn = (mixture) => KINDS.filter((_, k) => mixture[k] > 0);
+const believedIn = (mixture, probability) => Array.from(probability).filter((_, k) => mixture[k] !== 0);
 
 /** What a reader is told of a model's name. */
 function modelLabel(name) {
@@ -34,11 +43,11 @@ async function inStore(mode, work) {
   }
 }
 const keepModel = (kept) =>
-  inStore('readwrite', (store) => store.put(kept, OWN)).catch(() => {
+  inStore('readwrite', (store) => store.put(kept, kept.dim === 1 ? OWN : OWN_LINEAR)).catch(() => {
     throw new Error('This browser keeps nothing for this page, as in private windows, or has no room left.');
   });
-/** The kept model; null if there is none, or if this browser keeps nothing. */
-const keptModel = () => inStore('readonly', (store) => store.get(OWN)).then((kept) => kept ?? null, () => null);
+/** The kept model of a kind; null if there is none, or if this browser keeps nothing. */
+const keptModel = (key) => inStore('readonly', (store) => store.get(key)).then((kept) => kept ?? null, () => null);
 
 /** A safetensors file: `tensors` {name: {shape, data: Float32Array}}, in the order of the library's own files, by name. */
 function writeSafetensors(tensors, metadata) {
@@ -95,19 +104,18 @@ function readSafetensors(bytes) {
 
 /** The model in a file, as it is kept: in the order of the library's files, with the name of the graph that fits it.
 
-    `shapes` are those of the manifest. What fits none is refused, with what was expected. */
+    `shapes` are those of the manifest that are asked for. What fits none is refused, with what was expected. */
 function fitModel(bytes, name, shapes) {
   const { tensors, metadata } = readSafetensors(bytes);
   const given = Object.keys(tensors);
   if (!given.length) throw new Error('This file holds no weights.');
   const same = (a, b) => a.length === b.length && a.every((value, i) => value === b[i]);
-  const curves = Object.entries(shapes).filter(([, shape]) => shape.model.dim === 1);
   const type = { float16: 'F16', float32: 'F32' };
   const misfits = ({ parameters, dtype }) =>
     Object.entries(parameters).filter(([key, { shape }]) => !tensors[key] || tensors[key].dtype !== type[dtype] || !same(tensors[key].shape, shape)).map(([key]) => key);
-  const fits = curves.find(([, shape]) => !misfits(shape).length && given.length === Object.keys(shape.parameters).length);
+  const fits = shapes.find(([, shape]) => !misfits(shape).length && given.length === Object.keys(shape.parameters).length);
   if (!fits) {
-    const nearest = curves.map(([called, shape]) => [called, shape, misfits(shape)]).sort((a, b) => a[2].length - b[2].length)[0];
+    const nearest = shapes.map(([called, shape]) => [called, shape, misfits(shape)]).sort((a, b) => a[2].length - b[2].length)[0];
     const [called, { parameters, dtype }, wrong] = nearest;
     const first = wrong[0];
     const there = tensors[first];
@@ -129,39 +137,43 @@ function fitModel(bytes, name, shapes) {
   const end = Math.max(...Object.entries(parameters).map(([key, { begin }]) => begin + tensors[key].bytes.length));
   const whole = new Uint8Array(8 + end); // an empty header: the graphs count from its end
   for (const [key, { begin }] of Object.entries(parameters)) whole.set(tensors[key].bytes, 8 + begin);
-  return { bytes: whole, shape, name, bands: null };
+  return { bytes: whole, shape, name, dim: model.dim, bands: null, mixture: null };
 }
 
-/** Keep the model in a file that the reader has opened or dropped; returns it. What is no such file, or fits no graph, is refused. */
-async function openModel(file) {
+/** Keep the model in a file that the reader has opened or dropped; returns it. What is no such file, or fits no graph of a shape
+    that is `shown`, is refused. */
+async function openModel(file, shown) {
   if (file.size > 1e8) throw new Error(`This file has ${Math.round(file.size / 1e6)} MB, far more than any model that the page knows.`);
   const response = await fetch(new URL(`${document.documentElement.dataset.content_root}live/manifest.json`, document.baseURI), { cache: 'no-cache' }).catch(() => null);
   if (!response?.ok) throw new Error('The list of shapes (live/manifest.json) could not be read.');
   const { shapes } = await response.json();
-  const kept = fitModel(new Uint8Array(await file.arrayBuffer()), file.name.replace(/\.safetensors$/, ''), shapes);
+  const asked = Object.entries(shapes).filter(([, shape]) => shown(shape.model));
+  const kept = fitModel(new Uint8Array(await file.arrayBuffer()), file.name.replace(/\.safetensors$/, ''), asked);
   await keepModel(kept);
   return kept;
 }
 
 /** Let a chooser of models offer the reader's own, which `chosen()` shows: the one that is kept, or one from a file;
-    `known(bands)` learns of its bands.
+    `known(kept)` learns what the page knows of it.
 
-    Off the built page there is nothing of that: a running kernel takes models as arguments. */
-function ownModels({ chooser, root, say, chosen, known = () => {} }) {
+    Kept under `key`, of a shape that is `shown(model)`; left out: those of functions of one number. Off the built page there is
+    nothing of that: a running kernel takes models as arguments. */
+function ownModels({ chooser, root, say, chosen, known = () => {}, key = OWN, shown = ({ dim }) => dim === 1 }) {
   let version = 0;
   const option = h('option', { value: OWN });
-  const offer = ({ name, bands }) => {
-    option.textContent = name ? `yours: ${name}` : 'yours, kept in this browser';
+  const offer = (kept) => {
+    option.textContent = kept.name ? `yours: ${kept.name}` : 'yours, kept in this browser';
     if (!option.isConnected) chooser.append(option);
-    known(bands);
+    known(kept);
   };
   let latest;
   const take = async (file) => {
     latest = file;
     try {
-      const kept = await openModel(file);
+      const kept = await openModel(file, shown);
       if (latest !== file) return; // another was dropped meanwhile
       version += 1;
+      say(''); // of what was refused before
       offer(kept);
       chosen();
     } catch (error) {
@@ -180,12 +192,12 @@ function ownModels({ chooser, root, say, chosen, known = () => {} }) {
       event.preventDefault();
       if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
     });
-    keptModel().then((kept) => kept && offer(kept));
+    keptModel(key).then((kept) => kept && offer(kept));
   }
   return {
     controls: [open, input],
     offer,
     /** What the engine is to be asked for. */
-    named: (model) => (model === OWN ? `${OWN}:${version}` : model),
+    named: (model) => (model === key ? `${key}:${version}` : model),
   };
 }

@@ -12,8 +12,8 @@ from playwright.sync_api import Locator, Page, expect
 from safetensors import safe_open
 from safetensors.torch import save as dump_safetensors
 
-from icl_lib import Transformer, load
-from icl_lib.pretraining import STEPS, Pretraining
+from icl_lib import Mixture, Transformer, bayes, load
+from icl_lib.pretraining import CLASSES, STEPS, Pretraining
 from icl_lib.weights import FOLDER, trained_on
 from icl_lib.widgets.combinations import QUERIES
 
@@ -138,6 +138,17 @@ def test_it_learns_pauses_goes_on_and_takes_another_mixture_on_the_way(
     assert mixtures[1][1] == [0, 1, 0, 0]
     assert trained_on(load(tmp_path).card).weights == pytest.approx((0.25, 0.75, 0, 0))
     expect(page.locator(f"{ROOT} .icl-counts tr.is-absent")).to_have_count(3)
+    page.get_by_label("Length of the run").select_option("10000")
+    pretrain(page, 10)
+    (folder := tmp_path / "longer").mkdir()
+    model = saved(page, folder)
+    assert model.card["recipe"]["lengths"] == [[0, 500], [8, 10_000]]  # type: ignore[index]
+    run = Pretraining(seed=1, total=500)
+    for step in range(10):
+        run.total = 500 if step < 8 else 10_000
+        run.advance([0.5, 0.5, 0, 0] if step < 4 else [0, 1, 0, 0])
+    for name, value in run.model().state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], value, atol=1e-4, rtol=0, msg=name)
     button(page, "Start again").click()
     expect(button(page, "Pretrain")).to_be_visible()
     assert icl(page, "state.step") == 0
@@ -195,15 +206,33 @@ def test_a_phone_is_offered_fewer_steps_and_told_of_its_battery(visit: Open) -> 
 
 @pytest.mark.usefixtures("kept_no_longer")
 def test_the_explorer_shows_what_was_pretrained_here(visit: Open, tmp_path: Path) -> None:
-    page = open_chapter(visit, "?w=0.5_0.5_0_0&seed=7&steps=500")
+    page = open_chapter(visit, "?w=0.2_0.2_0.6_0&seed=7&steps=500")
     pretrain(page, 5)
     model = saved(page, tmp_path)
+    kinds = [CLASSES[name] for name in ("line", "sine", "quadratic")]
+    prior = Mixture(tuple(kinds), (0.2, 0.2, 0.6))
+
+    def bayes_of(numbers: dict[str, Any]) -> Any:
+        """Exact Bayes with the prior of the very mixture that the model has met."""
+        xs, ys, queries = (
+            torch.tensor(numbers[key], dtype=torch.float64)[None] for key in ("xs", "ys", "queries")
+        )
+        return bayes.posterior_curve(prior, xs[..., None], ys, queries[..., None])
+
     button(page, "Take it to the explorers").click()
     links = page.locator(f"{ROOT} .icl-actions a")
     expect(links.first).to_be_visible()
     assert "model=yours" in (links.first.get_attribute("href") or "")
-    page = open_live(visit, "a=0.5&n=20&seed=3&model=yours")
+    page = open_live(visit, "a=0.5&n=2&seed=3&model=yours")
+    page.wait_for_function("document.querySelector('[data-stage]').icl.numbers?.prior")
     numbers = settled(page)
+    exact, believed = bayes_of(numbers)
+    np.testing.assert_allclose(numbers["mixture"], exact[0].numpy(), atol=2e-3)
+    np.testing.assert_allclose(numbers["probability"][:3], believed[0].numpy(), atol=1e-3)
+    expect(page.locator(".icl-posterior > span:first-child")).to_have_text(
+        ["P(line)", "P(sine)", "P(quadratic)"]
+    )
+    expect(page.get_by_text("prior: its own mixture")).to_be_visible()
     inputs = [np.array(numbers[name])[None] for name in ("xs", "ys")] + [QUERIES[None]]
     xs, ys, queries = (torch.tensor(values, dtype=torch.float32) for values in inputs)
     here = model.predict_curve(xs[..., None], ys, queries[..., None])[0].numpy()
@@ -213,9 +242,10 @@ def test_the_explorer_shows_what_was_pretrained_here(visit: Open, tmp_path: Path
 
     page = visit("notebooks/frequency_extrapolation.html?model=yours&freq=2&n=20&seed=3").page
     page.wait_for_selector("[data-stage=live]", timeout=PATIENCE)
+    page.wait_for_function("document.querySelector('[data-stage]').icl.numbers?.prior")
     numbers = page.evaluate(
         """() => { const { numbers } = document.querySelector('[data-stage]').icl;
-        const keys = ['xs', 'ys', 'queries', 'transformer'];
+        const keys = ['xs', 'ys', 'queries', 'transformer', 'mixture'];
         return Object.fromEntries(keys.map((key) => [key, Array.from(numbers[key])])); }"""
     )
     xs, ys, queries, found = (
@@ -224,6 +254,7 @@ def test_the_explorer_shows_what_was_pretrained_here(visit: Open, tmp_path: Path
     )
     here = model.predict_curve(xs[..., None], ys, queries[..., None])
     torch.testing.assert_close(found, here, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(numbers["mixture"], bayes_of(numbers)[0][0].numpy(), atol=2e-3)
     expect(page.get_by_text("shaded: trained on 1 to 3")).to_be_visible()
 
 
@@ -273,6 +304,7 @@ def test_a_model_s_file_is_opened_and_what_is_none_is_refused(visit: Open, tmp_p
         "document.querySelector('.icl-explorer[role=group]').parentElement.icl.state.model === 'yours'"
     )
     expect(page.get_by_text("its training band is not known here")).to_be_visible()
+    expect(page.get_by_text("prior: the book’s")).to_be_visible()
     numbers = settled(page)
     inputs = [np.array(numbers[name])[None] for name in ("xs", "ys")] + [QUERIES[None]]
     xs, ys, queries = (torch.tensor(values, dtype=torch.float32) for values in inputs)

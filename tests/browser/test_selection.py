@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from icl_lib.weights import FOLDER
 from icl_lib.widgets import SelectionExplorer
 from icl_lib.widgets.selection import DIMS, LINES, PROMPTS, answers, draw_batch, models_of, summary
 
@@ -289,3 +290,38 @@ def test_every_model_on_offer_is_in_the_book(visit: Open) -> None:
     offered = [name for models in SelectionExplorer().models.values() for _, name in models]
     assert len(offered) == 17
     assert set(offered) <= set(manifest["models"])
+
+
+FORGET = """() => new Promise((resolve) => {
+  const request = indexedDB.deleteDatabase('beyond-the-mixture');
+  request.onsuccess = request.onerror = request.onblocked = resolve;
+})"""
+
+
+def test_a_models_file_is_opened_and_kept_and_one_of_other_functions_refused(visit: Open) -> None:
+    page = open_live(visit, "?size=tiny&p=0.5&k=2&n=10&seed=4")
+    try:
+        chooser = page.locator("input[type=file]")
+        chooser.set_input_files(FOLDER / "line-tiny.safetensors")
+        expect(page.locator(".icl-note")).to_contain_text("64 × 20, and is F16 of shape 64 × 1")
+        chooser.set_input_files(FOLDER / "dense8+sparse8-0.5-slim.safetensors")
+        expect(page.locator(".icl-note")).to_have_text("")
+        expect(page.get_by_label("Size of the transformer")).to_have_value("yours")
+        expect(page.get_by_role("slider", name="in exact Bayes’ prior")).to_be_visible()
+        page.wait_for_function(
+            "new URLSearchParams(location.search).get('size') === 'yours'"
+            " && document.querySelector('[data-stage]').icl.state.model === 'yours-linear'"
+        )
+        xs, ys = draw_batch(4, 2, dim=8)
+        here = summary(ys, answers("dense8+sparse8-0.5-slim", "dense8+sparse8", 0.5, xs, ys))
+        found = settled(page)
+        page = open_chapter(visit, "?size=yours&seed=4&k=2").page
+        page.wait_for_function(
+            "document.querySelector('[data-stage]').icl.state.model === 'yours-linear'"
+        )
+        for found in (found, settled(page)):
+            for name in LINES:
+                one, other = (np.array(table["errors"][name]) for table in (found, here))
+                assert np.abs(one - other).max() < 1e-3, name
+    finally:
+        visit("search.html").page.evaluate(FORGET)

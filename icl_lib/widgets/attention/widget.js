@@ -361,7 +361,7 @@ function render({ model, el }) {
     },
   });
   root.querySelector('.icl-main > .icl-actions').append(...own.controls);
-  if (state.model === OWN) own.offer({ bands: null });
+  if (state.model === OWN) own.offer({});
 
   showState();
   const first = model.get('first');

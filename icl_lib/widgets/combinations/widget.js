@@ -41,16 +41,17 @@ function drawFunction(seed) {
 }
 
 /** What one sees, in words; as reading() in __init__.py. */
-function reading({ weight, probability, errors }) {
+function reading({ weight, probability, classes, errors }) {
   const where = weight === 0 ? 'On the sine' : weight === 1 ? 'On the line' : `At a = ${weight.toFixed(2)}`;
   const most = Math.max(...probability);
-  const name = ['a line', 'a sine', 'something else'][probability.indexOf(most)];
+  const found = classes[probability.indexOf(most)];
+  const name = found ? `a ${found[0]}` : 'something else';
   const sure = most > 0.99 ? `is certain of ${name}` : most > 0.9 ? `is nearly certain of ${name}` : 'is undecided';
   const [bayes, transformer] = [errors.mixture, errors.transformer].map((error) => pretty(error).replace('<', 'less than'));
   return `${where} exact Bayes ${sure} and errs by ${bayes}, the transformer by ${transformer}.`;
 }
 
-const CURVE = { kind: 'curve', settings: ['model', 'bayes', 'weight', 'doubt'], asks: ['xs', 'ys', 'queries'], answers: [...COMPUTED, 'probability'] };
+const CURVE = { kind: 'curve', settings: ['model', 'bayes', 'weight', 'doubt', 'prior'], asks: ['xs', 'ys', 'queries'], answers: [...COMPUTED, 'probability'] };
 
 function render({ model, el }) {
   if (tooOld(el)) return;
@@ -116,8 +117,11 @@ function render({ model, el }) {
   });
   const belief = posteriorBars();
   const said = h('p', { class: 'icl-said' });
-  let ownBands = null; // of the reader's own model; null: nobody knows
+  let [ownBands, ownMixture] = [null, null]; // of the reader's own model; null: nobody knows
   const bands = () => (state.model === OWN ? ownBands : [BAND]);
+  /** What the model shown was pretrained on, if that is another mixture than the book's. */
+  const prior = () => (state.model === OWN ? ownMixture : null);
+  const classes = () => (prior() ? kindsIn(prior()) : KINDS.slice(0, 2));
   const isOutside = (frequency) => bands()?.every(([low, high]) => frequency < low || frequency > high) ?? false;
   const trainedOn = h('span');
   function drawBands() {
@@ -130,9 +134,10 @@ function render({ model, el }) {
   function drawLocal() {
     view.draw();
     legend.note('transformer', modelLabel(state.model));
-    legend.note('mixture', state.doubt ? 'with a grain of doubt' : LINES.mixture.note);
+    const whose = prior() ? 'prior: its own mixture' : 'prior: the book’s';
+    legend.note('mixture', state.doubt ? 'with a grain of doubt' : state.model === OWN ? whose : LINES.mixture.note);
     legend.draw(meanSquare(QUERIES, QUERIES.map(truth)));
-    belief.name([['line', 'line'], ['sine', 'sine'], ...(state.doubt ? [['other', 'other']] : [])]);
+    belief.name([...classes(), ...(state.doubt ? [['other', 'other']] : [])]);
     controls.frequency.root.classList.toggle('is-outside', isOutside(state.frequency));
   }
 
@@ -153,6 +158,8 @@ function render({ model, el }) {
       bayes: model.get('bayes'),
       weight: state.weight,
       doubt: state.doubt,
+      prior: prior(),
+      classes: classes(),
       xs: Float64Array.from(list, ([x]) => x),
       ys: Float64Array.from(list, ([, y]) => y),
       queries: QUERIES,
@@ -198,7 +205,8 @@ function render({ model, el }) {
     answer(numbers, request) {
       if (book.close()) drawLocal();
       const errors = Object.fromEntries(COMPUTED.map((name) => [name, meanSquare(QUERIES, numbers[name], request.truth)]));
-      reply = { ...request, ...numbers, errors, model: request.choice };
+      const probability = request.prior ? believedIn(request.prior, numbers.probability) : Array.from(numbers.probability);
+      reply = { ...request, ...numbers, probability, errors, model: request.choice };
       showReply();
       engine.took(`in ${Math.max(1, Math.round(numbers.milliseconds))} ms`);
       el.dispatchEvent(new CustomEvent('icl-drawn', { detail: { latency: performance.now() - request.asked } }));
@@ -349,14 +357,14 @@ function render({ model, el }) {
       showState();
       changed();
     },
-    known(found) {
-      ownBands = found;
+    known({ bands = null, mixture = null }) {
+      [ownBands, ownMixture] = [bands, mixture];
       drawBands();
-      drawLocal();
+      if (state.model === OWN) moved();
     },
   });
   more[1].append(...own.controls);
-  if (state.model === OWN) own.offer({ bands: null });
+  if (state.model === OWN) own.offer({});
 
   showState();
   drawLocal();

@@ -30,7 +30,7 @@ const LINES = {
 const COMPUTED = ['transformer', 'mixture', 'linear', 'right'];
 const LOOKS = { right: 'oracle', linear: 'linear', truth: 'truth', mixture: 'mixture', transformer: 'transformer' };
 
-const BAND = { kind: 'band', settings: ['model', 'bayes', 'right', 'doubt'], asks: ['xs', 'ys', 'queries'], answers: [...COMPUTED, 'probability'] };
+const BAND = { kind: 'band', settings: ['model', 'bayes', 'right', 'doubt', 'prior'], asks: ['xs', 'ys', 'queries'], answers: [...COMPUTED, 'probability'] };
 
 /** Amplitude and phase of a sine drawn from its class, as far as the sliders reach and to their steps. */
 function drawSine(seed) {
@@ -147,8 +147,9 @@ function render({ model, el }) {
   });
   const state = initial();
   const about = Object.fromEntries(model.get('about').map((one) => [one.name, one]));
-  // The reader's own: beside exact Bayes with the prior of the model that is shown first.
-  const own = { ...model.get('about')[0], name: OWN, word: 'yours', covered: null, bands: null, note: 'the book’s prior' };
+  // The reader's own: where its mixture is not known, beside exact Bayes with the prior of the model that is shown first.
+  const own = { ...model.get('about')[0], name: OWN, word: 'yours', covered: null, bands: null, mixture: null, note: 'the book’s prior' };
+  const books = own.classes;
   const described = (name) => about[name] ?? own;
   const [low, high] = model.get('whole');
   const widest = REACH * SLIDERS.scale.high;
@@ -265,6 +266,7 @@ function render({ model, el }) {
       bayes: described(state.model).prior,
       right: model.get('right'),
       doubt: state.doubt,
+      prior: described(state.model).mixture ?? null,
       xs: Float64Array.from(list, ([x]) => x),
       ys: Float64Array.from(list, ([, y]) => y),
       queries,
@@ -312,7 +314,8 @@ function render({ model, el }) {
     answer(numbers, request) {
       if (book.close()) drawLocal();
       const errors = Object.fromEntries(COMPUTED.map((name) => [name, meanSquare(request.queries, numbers[name], request.truth, request.spread)]));
-      reply = { ...request, ...numbers, errors, model: request.choice };
+      const probability = request.prior ? believedIn(request.prior, numbers.probability) : Array.from(numbers.probability);
+      reply = { ...request, ...numbers, probability, errors, model: request.choice };
       showReply();
       engine.took(`in ${Math.max(1, Math.round(numbers.milliseconds))} ms`);
       el.dispatchEvent(new CustomEvent('icl-drawn', { detail: { latency: performance.now() - request.asked } }));
@@ -449,17 +452,17 @@ function render({ model, el }) {
       showState();
       changed();
     },
-    known(bands) {
-      own.bands = bands;
-      own.covered = bands?.map(([from, to]) => `${from} to ${to}`).join(' and ') || 'no sines';
+    known({ bands = null, mixture = null }) {
+      const covered = bands?.map(([from, to]) => `${from} to ${to}`).join(' and ') || 'no sines';
+      Object.assign(own, { bands, covered, mixture, classes: mixture ? kindsIn(mixture) : books, note: mixture ? 'prior: its own mixture' : 'the book’s prior' });
       if (state.model === OWN) {
         drawModel();
-        drawLocal();
+        moved();
       }
     },
   });
   more[1].append(...ownChoice.controls);
-  if (state.model === OWN) ownChoice.offer({ bands: null });
+  if (state.model === OWN) ownChoice.offer({});
 
   drawModel();
   showState();

@@ -144,6 +144,7 @@ class PretrainExplorer(LiveWidget):
         name = content["run"]
         run = self._runs.pop(name, None) or Pretraining(content["seed"], content["total"])
         self._runs[name] = run  # the newest comes last
+        run.total = content["total"]
         for old in list(self._runs)[:-_VIEWS]:
             del self._runs[old]
         spent = content["milliseconds"] / 1000

@@ -7,6 +7,7 @@ const TOP = 3;
 const CEILING = 1.4; // of the error's axis
 const SLICE = 350; // milliseconds of steps between two pictures
 
+const KEPT = 400; // points of a line; more would not be seen
 const NAMES_APART = 6; // percent of the plot's height
 const NAMED_FROM = 0.15; // of the run: before, the axis has its own words there
 const PRETRAIN = { kind: 'pretrain', settings: ['run', 'seed', 'total', 'until', 'weights', 'milliseconds', 'whole'], asks: [], answers: ['step', 'errors', 'curves', 'floor', 'bayes', 'params'] };
@@ -53,6 +54,7 @@ function render({ model, el }) {
   let history = []; // of this run: {step, errors, floor}, a number for each class
   let seen = null; // the latest answer
   let mixtures = []; // of this run: [step, weights], whenever they have changed
+  let lengths = []; // of this run: [step, total], likewise
   let pauseAt = Infinity; // a step
   let then = null; // what to do with the whole model, once it has come
   let asked = 0; // how many requests
@@ -191,7 +193,8 @@ function render({ model, el }) {
     for (const one of [keep, saveFile]) one.disabled = state.step === 0 || state.running || then !== null;
     again.disabled = state.step === 0 && !state.running;
     chooser.value = state.total;
-    chooser.disabled = state.step > 0 || state.running;
+    chooser.disabled = state.running;
+    for (const option of chooser.options) option.disabled = state.step > 0 && Number(option.value) <= state.step;
   };
 
   function takeIn(numbers) {
@@ -200,6 +203,7 @@ function render({ model, el }) {
     const point = { step: state.step, errors: rowMeans(numbers.errors, classes.length), floor: rowMeans(numbers.floor, classes.length) };
     if (history.at(-1)?.step === point.step) history.pop();
     history.push(point);
+    if (history.length > KEPT) history = history.filter((_, i) => i % 2 === 0 || i === history.length - 1);
   }
 
   // ---- the engine ----
@@ -214,7 +218,7 @@ function render({ model, el }) {
   function forget() {
     state.running = false;
     run = fresh('run');
-    [history, mixtures, seen, then] = [[], [], null, null];
+    [history, mixtures, lengths, seen, then] = [[], [], [], null, null];
     state.step = 0;
     taken.hidden = true;
   }
@@ -228,9 +232,10 @@ function render({ model, el }) {
       if (request.run !== run) return; // started again meanwhile: that was asked for
       lost = 0;
       if (numbers.step[0] > state.step && mixtures.at(-1)?.[1].join() !== request.weights.join()) mixtures.push([state.step, request.weights]);
+      if (numbers.step[0] > state.step && lengths.at(-1)?.[1] !== request.total) lengths.push([state.step, request.total]);
       takeIn(numbers);
       if (request.whole && then) {
-        then(numbers.params, { seed: request.seed, total: request.total, step: state.step, mixtures: [...mixtures] });
+        then(numbers.params, { seed: request.seed, total: request.total, step: state.step, mixtures: [...mixtures], lengths: [...lengths] });
         then = null;
       }
       const ended = state.running && state.step >= until();
@@ -288,7 +293,7 @@ function render({ model, el }) {
   const link = button('Copy link', async () => {
     share(0);
     await copyLink(say);
-    if (mixtures.length > 1) say('Link copied. It has the mixture of the moment: a run from it has that from its first step on.', { stays: true });
+    if (mixtures.length > 1 || lengths.length > 1) say('Link copied. It has the mixture and the length of the moment: a run from it has these from its first step on.', { stays: true });
   }, { hidden: !onBuiltPage() });
 
   // ---- the model, to take away ----
@@ -304,16 +309,20 @@ function render({ model, el }) {
     );
     return writeSafetensors(tensors, files.metadata);
   }
-  async function cardOf(bytes, { seed, total, step, mixtures: met }) {
+  /** What a run has met on the whole: the mixtures, each weighted by its steps. */
+  function metBy({ mixtures: met, step }) {
+    const ends = [...met.slice(1).map(([from]) => from), step];
+    return classes.map((_, k) => met.reduce((sum, [from, mixture], i) => sum + (mixture[k] * (ends[i] - from)) / step, 0));
+  }
+  async function cardOf(bytes, what) {
+    const { seed, total, step, mixtures: met, lengths } = what;
     const digest = await crypto.subtle?.digest('SHA-256', bytes);
     if (!digest) throw new Error('This page was not served over https, and without that the browser makes no checksum, which a card needs.');
     const { recipe, ...card } = files.card;
-    // What it has met on the whole: the mixtures, each weighted by its steps.
-    const ends = [...met.slice(1).map(([from]) => from), step];
-    const weights = classes.map((_, k) => met.reduce((sum, [from, mixture], i) => sum + (mixture[k] * (ends[i] - from)) / step, 0));
+    const weights = metBy(what);
     Object.assign(card, {
       name: nameOf({ seed, step }), seed, steps: step,
-      recipe: { ...recipe, function_class: { ...recipe.function_class, weights }, seed, steps: total, mixtures: met },
+      recipe: { ...recipe, function_class: { ...recipe.function_class, weights }, seed, steps: total, mixtures: met, lengths },
       sha256: [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join(''),
     });
     return card;
@@ -332,7 +341,7 @@ function render({ model, el }) {
   const keep = button('Take it to the explorers', withModel(async (bytes, what) => {
     const kinds = files.card.recipe.function_class.classes;
     const sines = kinds.filter((kind, k) => kind.class === 'Sinusoid' && what.mixtures.some(([, weights]) => weights[k] > 0));
-    await keepModel({ bytes, shape: files.shape, name: nameOf(what), bands: sines.map(({ low, high }) => [low, high, false]) });
+    await keepModel({ bytes, shape: files.shape, name: nameOf(what), dim: 1, bands: sines.map(({ low, high }) => [low, high, false]), mixture: metBy(what) });
     taken.hidden = false;
     say('It is kept in this browser, and nowhere else.', { stays: true });
   }), { hidden: !onBuiltPage() });
@@ -363,7 +372,11 @@ function render({ model, el }) {
   chooser.addEventListener('change', () => {
     state.total = Number(chooser.value);
     share();
-    anew();
+    if (state.step === 0) anew();
+    else {
+      say('The run goes on to there. Its rates of learning, which fall to zero at the end, rise again.', { stays: true });
+      draw();
+    }
   });
 
   // A page that nobody looks at does not work on.

@@ -190,7 +190,7 @@ class SelectionExplorer(Explorer):
         TypeError: an argument that it does not have.
     """
 
-    _esm = source("shared.js", "selection/widget.js")
+    _esm = source("shared.js", "own.js", "selection/widget.js")
     _css = source("shared.css", "plot.css", "selection/widget.css")
 
     share = traitlets.Float(0.5).tag(sync=True)

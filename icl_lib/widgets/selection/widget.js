@@ -60,8 +60,13 @@ const percent = (share) => `${Math.round(share * 100)}%`;
 
 function render({ model, el }) {
   if (tooOld(el)) return;
-  const models = model.get('models');
+  const models = { ...model.get('models') };
+  const dims = { ...model.get('dims') };
   const sizes = Object.keys(models).filter((size) => models[size].length);
+  // Of the reader's own nobody here knows what it was pretrained on: its share is that of exact Bayes alone.
+  const every = [...new Set(sizes.flatMap((size) => models[size].map(([share]) => share)))].sort((a, b) => a - b);
+  let ownName = '';
+  const isOwn = (size = state.size) => onBuiltPage() && size === OWN;
   const initial = () => ({
     share: model.get('share'),
     nnz: model.get('nnz'),
@@ -70,7 +75,7 @@ function render({ model, el }) {
     size: model.get('size'),
   });
   const state = initial();
-  const dim = () => model.get('dims')[state.size];
+  const dim = () => dims[state.size];
   const points = () => pointsOf(dim());
   const sharesOf = (size) => models[size].map(([share]) => share);
   const chosen = () => models[state.size].find(([share]) => share === state.share);
@@ -82,7 +87,8 @@ function render({ model, el }) {
   const given = address.read();
   const shared = Object.keys(given).length > 0;
   const { take, unread } = viewReader(given, state);
-  take('size', 'size', sizes.find((size) => size === given.size));
+  const awaited = onBuiltPage() && given.size === OWN; // the model that is kept, once it has been found
+  if (!awaited) take('size', 'size', sizes.find((size) => size === given.size));
   take('p', 'share', sharesOf(state.size).find((one) => one === Number(given.p?.trim() || NaN)));
   if (!chosen()) state.share = sharesOf(state.size)[0];
   take('k', 'nnz', readNumber(given.k, 1, dim(), 1));
@@ -133,8 +139,9 @@ function render({ model, el }) {
     const prompts = CHUNKS[sums.chunk];
     const [from, to] = [sums.count * points(), (sums.count + prompts) * points()];
     return {
-      model: chosen()[1],
-      bayes: model.get('bayes')[state.size],
+      model: own.named(chosen()[1]),
+      choice: chosen()[1],
+      bayes: Object.entries(model.get('bayes')).find(([size]) => dims[size] === dim())[1],
       weight: state.share,
       prompts,
       xs: batch.xs.slice(from * dim(), to * dim()),
@@ -161,7 +168,7 @@ function render({ model, el }) {
     const errors = Object.fromEntries(Object.keys(LINES).map((name) => [name, mean(sums[name])]));
     return {
       count: sums.count,
-      model: request.model,
+      model: request.choice,
       share: state.share,
       size: state.size,
       nnz: state.nnz,
@@ -298,7 +305,7 @@ function render({ model, el }) {
     for (const one of [marker, lowerMarker]) for (const end of ['x1', 'x2']) one.setAttribute(end, `${across(n)}%`);
     caption.textContent = `Mean squared error after ${n} example${n === 1 ? '' : 's'}`;
     const { size, share } = shown ?? state; // what the numbers are of
-    rows.transformer.about.textContent = `${size}, ${percent(share)} dense`;
+    rows.transformer.about.textContent = isOwn(size) ? `yours: ${ownName}` : `${size}, ${percent(share)} dense`;
     rows.mixture.about.textContent = `prior: ${percent(share)} dense`;
     if (!shown) {
       for (const { value } of [...Object.values(rows), believed, blended]) value.textContent = '–';
@@ -379,7 +386,7 @@ function render({ model, el }) {
   function makeShareSlider() {
     const shares = sharesOf(state.size);
     controls.share = slider({
-      label: ['Share of dense functions in pretraining'],
+      label: [isOwn() ? 'Share of dense functions in exact Bayes’ prior' : 'Share of dense functions in pretraining'],
       min: 0, max: shares.length - 1, step: 1, value: shares.indexOf(state.share),
       text: (index) => percent(shares[index]),
       spoken: (index) => `${percent(shares[index])} dense, ${percent(1 - shares[index])} sparse`,
@@ -388,7 +395,7 @@ function render({ model, el }) {
         begin();
       },
     });
-    controls.share.root.append(h('small', {}, h('span', {}, '0%: sparse only'), h('span', {}, 'picks the model'), h('span', {}, '100%: dense only')));
+    controls.share.root.append(h('small', {}, h('span', {}, '0%: sparse only'), h('span', {}, isOwn() ? 'your model’s is not known' : 'picks the model'), h('span', {}, '100%: dense only')));
     shareSlot.replaceChildren(controls.share.root);
   }
   makeShareSlider();
@@ -397,9 +404,11 @@ function render({ model, el }) {
   const chooserId = fresh('size');
   const chooser = h('select', { id: chooserId }, ...sizes.map((size) => h('option', { value: size }, model.get('labels')[size])));
   chooser.value = state.size;
-  chooser.addEventListener('change', () => {
-    const before = dim();
-    state.size = chooser.value;
+  chooser.addEventListener('change', () => goTo(chooser.value));
+  function goTo(size) {
+    const before = axis;
+    state.size = size;
+    chooser.value = size;
     if (dim() !== before) {
       state.nnz = Math.min(state.nnz === before ? dim() : state.nnz, dim());
       state.n_examples = Math.round((state.n_examples / before) * dim());
@@ -409,7 +418,7 @@ function render({ model, el }) {
     state.share = sharesOf(state.size).reduce(nearest);
     makeShareSlider();
     begin();
-  });
+  }
   /** What was shown had other dimensions, and has no place on these axes. */
   function otherDimensions() {
     shown = null;
@@ -480,12 +489,30 @@ function render({ model, el }) {
     ),
   );
   el.append(root);
+  let restored = !awaited;
+  const own = ownModels({
+    chooser,
+    root,
+    say,
+    key: OWN_LINEAR,
+    shown: ({ dim: inputs, max_examples: most }) => Object.values(model.get('dims')).includes(inputs) && most === pointsOf(inputs),
+    chosen: () => goTo(OWN),
+    known({ name, dim: inputs }) {
+      ownName = name;
+      dims[OWN] = inputs;
+      models[OWN] = every.map((share) => [share, OWN_LINEAR]);
+      if (!restored) goTo(OWN);
+      restored = true;
+    },
+  });
+  actions.append(...own.controls);
   drawAxis();
   drawLines();
   drawNumbers();
   const stopLooking = replaceStill(el);
   if (unread.length) say(unreadWords(unread), { stays: true });
-  engine.begin(shared);
+  if (awaited) keptModel(OWN_LINEAR).then((kept) => kept || say(unreadWords(['size']), { stays: true }));
+  engine.begin(shared && !awaited);
 
   const takeTraits = () => {
     Object.assign(state, initial());
