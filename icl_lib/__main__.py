@@ -10,6 +10,7 @@ import sys
 import textwrap
 import tomllib
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -19,11 +20,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 
-from icl_lib import __version__, bayes, recipes, speed, weights
+from icl_lib import __version__, bayes, cluster, recipes, speed, sweeps, weights
 from icl_lib._validate import nearest
 from icl_lib.evaluation import Predictor, excess_risk, learning_curves, squared_errors
 from icl_lib.model import Transformer
 from icl_lib.samplers import ConvexCombination, FunctionClass, Mixture, ReluNetwork, in_words
+from icl_lib.sweeps import runs
 from icl_lib.training import CHECKPOINT, Parent, Run, Setting, fit, reached, write_whole
 
 # argparse itself exits with 2 on bad usage; the last two are what a shell calls the signals' own.
@@ -34,13 +36,15 @@ _EXAMPLES = """examples:
   python -m icl_lib train mine.toml --steps 3000
   python -m icl_lib train dense+sparse-0.5-small --for 2h
   python -m icl_lib train dense+sparse-0.5-small --anneal 2000
+  python -m icl_lib sweep line+sine-tiny --plan
+  python -m icl_lib sweep mine.toml --gpus 0.25
   python -m icl_lib evaluate line+sine-0.5-small --csv curves.csv
   python -m icl_lib evaluate runs/mine
   python -m icl_lib export --out site/live
   python -m icl_lib results --check
 
-exit status: 0 done; 1 failed, with the reason on standard error; 2 bad usage; 130 interrupted (train: the same command
-resumes)."""
+exit status: 0 done; 1 failed, with the reason on standard error; 2 bad usage; 130 interrupted (train, sweep,
+results: the same command resumes)."""
 
 
 def _classes(function_class: FunctionClass) -> dict[str, FunctionClass]:
@@ -317,17 +321,67 @@ def _results(options: argparse.Namespace) -> None:
 
     names = options.names or list(results.EXPERIMENTS)
     reasons = {name: results.stale(name) for name in names}
-    for name in names:
-        print(results.told(name, reasons[name]), flush=True)
-        if not options.check and (reasons[name] or options.all):
-            count = results.refresh(name, everything=options.all)
-            print(f"{name}: {count} cases measured", flush=True)
+    due = [] if options.check else [name for name in names if reasons[name] or options.all]
+    many = (
+        cluster.engine(options.address) if options.ray and due else nullcontext(results.one_by_one)
+    )
+    with many as engine:
+        for name in names:
+            print(results.told(name, reasons[name]), flush=True)
+            if name in due:
+                count = results.refresh(name, everything=options.all, engine=engine)
+                print(f"{name}: {count} cases measured", flush=True)
     if options.check and any(reasons.values()):
         raise ValueError("stale tables; to measure them: python -m icl_lib results")
     if options.prose:
         complaints = prose.check() if options.check else prose.write()
         if complaints:
             raise ValueError("\n".join(complaints))
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    grid = options.grid
+    folder = Path(options.folder or Path("runs") / grid.name)
+    if options.plan:
+        _show_plan(grid, folder)
+        return
+    try:
+        from icl_lib.sweeps import driver
+    except ModuleNotFoundError as error:  # the rest of the library does without
+        raise RuntimeError(cluster.lacking(error)) from None
+    outcome = driver.sweep(
+        grid,
+        folder,
+        address=options.address,
+        jobs=options.jobs,
+        cpus=options.cpus,
+        gpus=options.gpus,
+        save_every=options.save_every,
+    )
+    if outcome.done:
+        print(f"{outcome.done} of {len(grid.members)} runs done: {folder / grid.name}.csv")
+    if outcome.failed:
+        told = "\n".join(f"{name}: {why}" for name, why in outcome.failed.items())
+        raise RuntimeError(
+            f"{len(outcome.failed)} runs failed; the same command tries them again\n{told}"
+        )
+
+
+def _show_plan(grid: sweeps.Grid, folder: Path) -> None:
+    """The runs of a grid, and how far each is; nothing is computed."""
+    rows = []
+    for member in grid.members:
+        at = folder / member.name
+        step, _ = reached(at / CHECKPOINT)
+        if runs.is_done(at, grid.tests):
+            state = "done"
+        elif runs.is_trained(at):
+            state = "to be measured"
+        else:
+            state = f"{step} of {member.setting.steps} steps"
+        rows.append({"run": member.name, "state": state, "what it is": sweeps.in_words(member)})
+    print(f"{grid.name}: {grid.about}\n")
+    print(_left(pd.DataFrame(rows), shutil.get_terminal_size((100, 0)).columns))
 
 
 def _positive(text: str) -> int:
@@ -352,6 +406,22 @@ def _device(text: str) -> str:
             f"PyTorch finds no {text} device here; cpu is always there"
         )
     return text
+
+
+def _share(text: str) -> float:
+    """A command-line argument that is a number of GPUs, whole or a fraction of one."""
+    value = float(text)
+    if not (0 <= value <= 1 or (value.is_integer() and value > 0)):
+        raise argparse.ArgumentTypeError(f"must be in [0, 1] or a whole number, got {text}")
+    return value
+
+
+def _grid(text: str) -> sweeps.Grid:
+    """A command-line argument that is a grid: a file, or one of the book's own."""
+    try:
+        return sweeps.read(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 class _Recipe(NamedTuple):
@@ -388,7 +458,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"icl_lib {__version__}")
     parser.add_argument("--threads", type=_positive, help="CPU threads (default: PyTorch's choice)")
     commands = parser.add_subparsers(
-        title="commands", required=True, metavar="list | train | evaluate | export | results"
+        title="commands",
+        required=True,
+        metavar="list | train | sweep | evaluate | export | results",
     )
 
     command = commands.add_parser(
@@ -477,6 +549,50 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_export)
 
     command = commands.add_parser(
+        "sweep",
+        help="train and measure a grid of recipes, in many processes",
+        description="train and measure each recipe of a grid, in as many processes as there are processors here, or on "
+        "a Ray cluster; whatever was stopped, or killed, goes on with the same command, and what is done is not done "
+        "again",
+    )
+    command.add_argument(
+        "grid",
+        type=_grid,
+        metavar="GRID",
+        help=f"a TOML file, or one of the book's own: {', '.join(sweeps.available())}",
+    )
+    command.add_argument(
+        "--folder", help="holds a folder for each run, and the table (default: runs/GRID)"
+    )
+    command.add_argument(
+        "--plan", action="store_true", help="show the runs and how far each is; compute nothing"
+    )
+    command.add_argument(
+        "--address",
+        help="of a Ray cluster, given on one of its machines: auto, or HOST:PORT; all machines must see the folder "
+        "(default: start Ray here)",
+    )
+    command.add_argument(
+        "--jobs", type=_positive, help="processors of this machine to use (default: all)"
+    )
+    command.add_argument(
+        "--cpus",
+        type=_positive,
+        default=1,
+        help="processors, and threads, of each run (default: 1)",
+    )
+    command.add_argument(
+        "--gpus",
+        type=_share,
+        default=0.0,
+        help="GPUs of each run; with 0.25, four share one (default: 0)",
+    )
+    command.add_argument(
+        "--save-every", type=_positive, default=250, help="steps between checkpoints (default: 250)"
+    )
+    command.set_defaults(run=_sweep)
+
+    command = commands.add_parser(
         "results",
         help="measure what is missing or stale in the book's tables, and say why it is",
         description="measure what is missing or stale in the book's tables, and say why it is; a run that was "
@@ -488,6 +604,15 @@ def _parser() -> argparse.ArgumentParser:
         "--check",
         action="store_true",
         help="measure and write nothing; exit 1 if something is stale",
+    )
+    command.add_argument(
+        "--ray",
+        action="store_true",
+        help="measure in many processes, by Ray; as many as processors",
+    )
+    command.add_argument(
+        "--address",
+        help="with --ray: of a cluster, given on one of its machines: auto, or HOST:PORT",
     )
     command.add_argument(
         "--prose",

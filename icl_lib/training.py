@@ -21,6 +21,7 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -64,6 +65,10 @@ _DIVERGED = 10.0
 
 class TrainingDiverged(RuntimeError):
     """The loss became NaN, infinite or much worse than predicting zero."""
+
+
+class FolderInUse(ValueError):
+    """Another process works in the folder."""
 
 
 @dataclass(frozen=True)
@@ -539,11 +544,14 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, flush it to disk, and move it into place in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    write(part)
-    part.chmod(0o644)  # safetensors leaves it to its owner alone
-    with open(part, "r+b") as file:  # Windows flushes only what is open for writing
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        write(part)
+        part.chmod(0o644)  # safetensors leaves it to its owner alone
+        with open(part, "r+b") as file:  # Windows flushes only what is open for writing
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)  # on a full disk half a file would keep it full
 
 
 def train_steps(run: Run) -> Iterator[float]:
@@ -663,37 +671,85 @@ def fit(
         The run, finished unless its time was up: its model, and the loss of every step.
 
     Raises:
-        ValueError: the folder's checkpoint is damaged or of another setting; another process trains there; `save_every`
-            is not a positive integer.
+        ValueError: the folder's checkpoint is damaged or of another setting; `save_every` is not a positive integer.
+        FolderInUse: another process trains there.
         TrainingDiverged: the loss is NaN, infinite or far above that of predicting zero; the message names the step and
             the last good checkpoint.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, after a checkpoint.
+    """
+    steps = fitting(
+        setting,
+        folder,
+        device=device,
+        begin=begin,
+        seconds=seconds,
+        save_every=save_every,
+        progress=progress,
+    )
+    (run,) = deque(steps, maxlen=1)
+    return run
+
+
+def fitting(
+    setting: Setting,
+    folder: str | os.PathLike[str],
+    *,
+    device: torch.device | str = "cpu",
+    begin: Callable[[], Run] | None = None,
+    seconds: float = math.inf,
+    save_every: int = 250,
+    progress: bool = False,
+    patience: float = 0.0,
+) -> Iterator[Run]:
+    """What `fit` does, a step at a time: the run as it stands, before the first step and after each.
+
+    Args:
+        setting: what to train.
+        folder: where the checkpoint is kept.
+        device: where to train.
+        begin: makes the run where the folder has no checkpoint.
+        seconds: stop when so much time has passed.
+        save_every: steps between checkpoints.
+        progress: show a progress bar.
+        patience: seconds to wait for another process to leave the folder.
+
+    Raises:
+        ValueError: as for `fit`; so are FolderInUse, TrainingDiverged and KeyboardInterrupt.
     """
     check_count("save_every", save_every)
     if not seconds > 0:
         raise ValueError(f"seconds must be above zero, got {seconds!r}")
     path = Path(folder) / CHECKPOINT
-    with _alone(Path(folder)):
+    with alone(Path(folder), "training", patience):
         if path.exists():
             run = Run.resume(setting, folder, device)
         else:
             run = (begin or partial(Run.start, setting, device))()
             if run.step:  # a branch: what it grew from may be gone when it is resumed
                 run.save(path)
-        _train(run, path, seconds, save_every, progress)
-    return run
+        yield run
+        yield from _train(run, path, seconds, save_every, progress)
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes from training in `folder`; the system takes the lock back from one that is killed."""
+def alone(folder: Path, doing: str, patience: float = 0.0) -> Iterator[None]:
+    """Keep other processes out of `folder`; the system takes the lock back from one that is killed.
+
+    Args:
+        folder: made where it is not there.
+        doing: what is done in it, for the refusal.
+        patience: seconds to wait for another process to leave.
+
+    Raises:
+        FolderInUse: another process has not left by then.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / LOCK, timeout=0)
+    lock = filelock.FileLock(folder / LOCK, timeout=patience)
     try:
         lock.acquire()
     except filelock.Timeout:
-        raise ValueError(
-            f"another process is training in {folder}; wait for it, stop it, or give another folder"
+        raise FolderInUse(
+            f"another process is {doing} in {folder}; wait for it, stop it, or give another folder"
         ) from None
     try:
         yield
@@ -701,8 +757,8 @@ def _alone(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _train(run: Run, path: Path, seconds: float, save_every: int, progress: bool) -> None:
-    """Train `run` to its end or for `seconds`, with checkpoints at `path`."""
+def _train(run: Run, path: Path, seconds: float, save_every: int, progress: bool) -> Iterator[Run]:
+    """Train `run` to its end or for `seconds`, with checkpoints at `path`; yields it after each step."""
     setting = run.setting
     excess = _excess_meter(setting) if progress else None
     smooth = ignorance = setting.function_class.second_moment + setting.noise**2
@@ -733,6 +789,7 @@ def _train(run: Run, path: Path, seconds: float, save_every: int, progress: bool
                     run.save(path)
                 if stop:
                     raise KeyboardInterrupt
+                yield run
                 if left <= 0:
                     return
         except TrainingDiverged as error:

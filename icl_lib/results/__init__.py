@@ -4,6 +4,16 @@
 """
 
 from icl_lib.experiments import EXPERIMENTS
-from icl_lib.results.store import FOLDER, StaleError, audit, read, refresh, stale, told
+from icl_lib.results.store import FOLDER, StaleError, audit, one_by_one, read, refresh, stale, told
 
-__all__ = ["EXPERIMENTS", "FOLDER", "StaleError", "audit", "read", "refresh", "stale", "told"]
+__all__ = [
+    "EXPERIMENTS",
+    "FOLDER",
+    "StaleError",
+    "audit",
+    "one_by_one",
+    "read",
+    "refresh",
+    "stale",
+    "told",
+]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -79,11 +79,35 @@ def told(name: str, reasons: Mapping[Key, str]) -> str:
     return f"{name}: " + "; ".join(f"{why} ({count} cases)" for why, count in counts.items())
 
 
-def refresh(name: str, folder: Path | None = None, *, everything: bool = False) -> int:
+Engine = Callable[[Callable[..., pd.DataFrame], Sequence[tuple[Any, ...]]], Iterable[pd.DataFrame]]
+"""Calls a function with each of these arguments, in any order, and gives what it returns as it comes."""
+
+
+def one_by_one(
+    call: Callable[..., pd.DataFrame], arguments: Sequence[tuple[Any, ...]]
+) -> Iterator[pd.DataFrame]:
+    """The engine of this process alone."""
+    for given in arguments:
+        yield call(*given)
+
+
+def refresh(
+    name: str,
+    folder: Path | None = None,
+    *,
+    everything: bool = False,
+    engine: Engine = one_by_one,
+) -> int:
     """Measure what is stale, or everything, and store it; return how many cases were measured.
 
     The table is saved every few seconds, each time whole or not at all: a process that is stopped, or killed, goes on
     from there when it is called again.
+
+    Args:
+        name: of the table.
+        folder: where the tables lie.
+        everything: measure the fresh cases too.
+        engine: what measures them; `cluster.engine` has them measured in many processes.
     """
     experiment = find(name)
     table = _load(experiment, folder)
@@ -95,8 +119,9 @@ def refresh(name: str, folder: Path | None = None, *, everything: bool = False) 
     wanted = [case for key, case in _wanted(experiment).items() if key in due]
     saved = time.monotonic()
     try:
-        for case in tqdm(wanted, desc=name, unit="case"):
-            parts.append(_measured(experiment, case, range(experiment.n_prompts)))
+        found = engine(_measured_case, [(name, case) for case in wanted])
+        for part in tqdm(found, desc=name, unit="case", total=len(wanted)):
+            parts.append(part)
             if time.monotonic() - saved > SAVE_EVERY:
                 _save(experiment, parts, folder)
                 saved = time.monotonic()
@@ -196,6 +221,12 @@ def _change(name: str, before: Any, now: Any) -> str:
         return f"{name} was {before} and is {now}"
     changed = set(now.split()) - set(before.split())
     return f"other weights of {', '.join(sorted(word.split(':')[0] for word in changed))}"
+
+
+def _measured_case(name: str, case: dict[str, Any]) -> pd.DataFrame:
+    """All prompts of a case; of words and numbers alone, so that another process can be asked."""
+    experiment = find(name)
+    return _measured(experiment, case, range(experiment.n_prompts))
 
 
 def _measured(
