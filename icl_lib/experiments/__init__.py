@@ -17,10 +17,21 @@ from icl_lib.experiments import (
     many_tasks,
     selection,
     setting,
+    weight,
 )
 from icl_lib.experiments.experiment import Experiment
 
-CHAPTERS = (setting, combinations, frequency, selection, debate, diversity, many_tasks, inside)
+CHAPTERS = (
+    setting,
+    combinations,
+    frequency,
+    selection,
+    debate,
+    diversity,
+    many_tasks,
+    inside,
+    weight,
+)
 """A module for each chapter, two for the debate's first: EXPERIMENTS, figures, `findings`, and the `numbers` and
 `conditions` of its prose."""
 
