@@ -94,9 +94,10 @@ def less(one: pd.Series, other: pd.Series, factor: float = 1.0) -> bool:
 
 def rows_of(table: pd.DataFrame, **values: object) -> pd.DataFrame:
     """The rows that have these values, by prompt."""
+    meant = np.ones(len(table), bool)
     for column, value in values.items():
-        table = table[table[column] == value]
-    return table.sort_values("prompt")
+        meant &= (table[column] == value).to_numpy(bool)
+    return table[meant].sort_values("prompt")
 
 
 def share_of(table: pd.DataFrame, over: str = "error", **values: object) -> Measure:
