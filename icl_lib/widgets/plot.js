@@ -381,7 +381,7 @@ function pictureBook({ model, state, initial, dial, place = Number }) {
     const lines = entries(frames.lines, (list) => list[k].map((value) => value / 100));
     pages.push({ at, lines, errors: entries(frames.errors, (list) => list[k]), probability: frames.probability[k] });
   });
-  const { [dial]: _, hidden, ...rest } = initial();
+  const { [dial]: _, hidden, tour, ...rest } = initial();
   const far = ({ at }) => Math.abs(place(at) - place(state[dial]));
   let page = null;
   return {

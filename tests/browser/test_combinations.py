@@ -463,7 +463,7 @@ def test_a_phone_shows_it_whole(visit: Open) -> None:
 
 
 def test_axe_finds_nothing_in_the_live_explorer(visit: Open) -> None:
-    page = open_live(visit, PLACED)
+    page = open_live(visit, "tour=3")
     page.get_by_text("The numbers", exact=True).click()
     page.locator(".icl-plot").last.locator(".icl-point").first.focus()
     page.evaluate(
@@ -532,6 +532,59 @@ def test_the_landing_page_begins_without_the_oracle_and_a_link_can_have_it(visit
     page = visit("book/intro.html?" + urlsplit(page.url).query).page
     page.wait_for_selector("[data-stage]", timeout=PATIENCE)
     assert page.get_by_role("checkbox", name="Oracle").is_checked()
+
+
+def tour(page: Page) -> Any:
+    return page.get_by_role("group", name="Tour")
+
+
+def test_a_tour_is_taken_by_keyboard_and_left_at_any_time(visit: Open) -> None:
+    page = open_chapter(visit).page
+    start = page.get_by_role("button", name="Take the tour")
+    start.focus()
+    page.keyboard.press("Enter")
+    expect(tour(page)).to_contain_text("1 of 6 A sine, as in pretraining")
+    assert state(page)["weight"] == 0
+    for weight, words in ((1, "2 of 6 A line"), (0.5, "3 of 6 Halfway between")):
+        page.keyboard.press("Enter")
+        expect(tour(page)).to_contain_text(words)
+        assert state(page)["weight"] == weight
+    page.wait_for_url("**tour=3**")
+    page.get_by_role("slider", name="Combination weight").focus()
+    page.keyboard.press("ArrowRight")
+    expect(tour(page)).to_contain_text("3 of 6 You have moved on by yourself.")
+    page.get_by_role("button", name="Return to the tour").focus()
+    page.keyboard.press("Enter")
+    expect(tour(page)).to_contain_text("3 of 6 Halfway between")
+    assert state(page)["weight"] == 0.5
+    page.keyboard.press("Escape")
+    expect(tour(page)).to_be_hidden()
+    expect(start).to_be_focused()
+    page.wait_for_url(lambda url: "a=0.5" in url and "tour" not in url)
+
+
+def test_a_link_leads_to_a_step_of_the_tour_or_beside_it(visit: Open) -> None:
+    page = open_chapter(visit, "?tour=5").page
+    assert (state(page)["weight"], state(page)["doubt"]) == (0.5, 1e-6)
+    expect(tour(page)).to_contain_text("5 of 6 Given one chance in a million")
+    page.get_by_role("button", name="Now a faster sine").click()
+    assert (state(page)["weight"], state(page)["frequency"]) == (0, 8)
+    page.get_by_role("button", name="Finish").click()
+    expect(tour(page)).to_be_hidden()
+    page = open_chapter(visit, "?tour=3&a=0.3").page
+    assert state(page)["weight"] == 0.3
+    expect(tour(page)).to_contain_text("You have moved on")
+
+
+def test_places_have_names(visit: Open) -> None:
+    page = open_chapter(visit, f"?{PLACED}").page
+    places = page.get_by_label("Go to a place with a name")
+    assert places.input_value() == ""
+    places.select_option("Five examples")
+    assert (state(page)["n_examples"], state(page)["examples"]) == (5, None)
+    page.get_by_role("slider", name="Combination weight").focus()
+    page.keyboard.press("ArrowRight")
+    assert places.input_value() == ""
 
 
 def test_a_sentence_says_what_one_sees_in_the_still_and_live(visit: Open) -> None:

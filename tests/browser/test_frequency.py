@@ -231,6 +231,19 @@ def test_another_model_changes_band_strip_and_answer(visit: Open) -> None:
     expect(page.get_by_text("P(4 to 5)")).to_be_visible()
 
 
+def test_the_tour_moves_model_and_frequency(visit: Open) -> None:
+    page = open_live(visit, "tour=4")
+    assert (state(page)["frequency"], state(page)["doubt"]) == (10, 1e-6)
+    page.get_by_role("button", name="Give it a wider band").click()
+    expect(page.get_by_role("group", name="Tour")).to_contain_text("5 of 6 A transformer")
+    assert settled(page)["model"] == WIDE
+    expect(page.get_by_text("trained on 1 to 10")).to_be_visible()
+    page.get_by_role("button", name="Back", exact=True).click()
+    assert settled(page)["model"] == NARROW
+    page.get_by_role("button", name="Reset").click()
+    expect(page.get_by_role("group", name="Tour")).to_be_hidden()
+
+
 def test_rare_frequencies_are_shaded_faintly(visit: Open) -> None:
     page = open_live(visit, f"freq=7&model={RARE}")
     expect(page.locator(".icl-strip rect.icl-rare")).to_have_count(1)

@@ -239,6 +239,19 @@ def test_a_size_of_fewer_dimensions_keeps_the_view_in_proportion(visit: Open) ->
     assert "?" not in page.url
 
 
+def test_the_tour_ends_in_other_dimensions(visit: Open) -> None:
+    page = open_live(visit, "?tour=5")
+    assert {name: state(page)[name] for name in ("nnz", "n_examples")} == {
+        "nnz": 20,
+        "n_examples": 20,
+    }
+    page.get_by_role("button", name="Now in eight dimensions").click()
+    assert settled(page)["model"] == "dense8+sparse8-0.5-slim"
+    expect(page.get_by_role("group", name="Tour")).to_contain_text("6 of 6 In eight dimensions")
+    expect(page.locator("caption").last).to_have_text("Mean squared error after 6 examples")
+    page.wait_for_url("**tour=6**")
+
+
 def test_a_missing_model_is_named_and_can_be_asked_for_again(visit: Open) -> None:
     broken = True
 

@@ -20,6 +20,7 @@ from icl_lib.widgets.kernel import Explorer, check_doubt, serve, within
 from icl_lib.widgets.plot import as_prompt, draw_inputs, frames, mean_square, top_of
 from icl_lib.widgets.source import source
 from icl_lib.widgets.still import REACH, curves_still, model_label, pretty
+from icl_lib.widgets.tour import Place, offered
 
 QUERIES = np.linspace(-REACH, REACH, 97)
 """Where the lines are computed: steps of 1/16. Twice as many would cost the small model its 33 milliseconds."""
@@ -49,6 +50,60 @@ RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
 }
 """What the sliders reach, as in widget.js."""
+
+USUAL = {
+    "weight": 0.5,
+    "slope": 1.0,
+    "frequency": 2.5,
+    "amplitude": 1.5,
+    "phase": 0.0,
+    "n_examples": 20,
+    "seed": 1,
+    "doubt": 0.0,
+}
+PLACES = (
+    Place(
+        "A sine",
+        {"weight": 0.0},
+        "A sine, as in pretraining: from 20 points the transformer nearly finds it.",
+    ),
+    Place(
+        "A line",
+        {"weight": 1.0},
+        "A line, as in pretraining too: every predictor finds it.",
+        "Now a line",
+    ),
+    Place(
+        "Halfway",
+        {},
+        "Halfway between, the transformer fails; so does exact Bayes, which is certain of a sine.",
+        "Now let it leave the mixture",
+    ),
+    Place(
+        "Halfway, more examples",
+        {"n_examples": 40},
+        "Twice as many examples help the transformer little; the best linear predictor shows what they allow.",
+        "Give it more examples",
+    ),
+    Place(
+        "Halfway, with a grain of doubt",
+        {"doubt": 1e-6},
+        "Given one chance in a million of something else, exact Bayes nearly finds the function: it was too certain.",
+        "Let Bayes doubt",
+    ),
+    Place(
+        "A sine too fast",
+        {"weight": 0.0, "frequency": 8.0},
+        "A sine faster than any in pretraining: here every predictor is worse than predicting zero.",
+        "Now a faster sine",
+    ),
+    Place("Nearly a line", {"weight": 0.9}),
+    Place("Five examples", {"n_examples": 5}),
+)
+"""Where a reader can go at once, and the tour, whose sentences tests/test_tours.py holds to what is shown."""
+
+TOURED = ("line+sine-0.5-small", "line+sine-0.5-standard-brief")
+"""The models that the tour's sentences are true of."""
 
 
 def reading(weight: float, probability: Sequence[float], errors: Mapping[str, float]) -> str:
@@ -136,7 +191,7 @@ class ConvexExplorer(Explorer):
         TypeError: an argument that it does not have.
     """
 
-    _esm = source("shared.js", "own.js", "plot.js", "combinations/widget.js")
+    _esm = source("shared.js", "own.js", "plot.js", "guide.js", "combinations/widget.js")
     _css = source("shared.css", "plot.css", "combinations/widget.css")
 
     weight = traitlets.Float(0.5).tag(sync=True)
@@ -153,6 +208,9 @@ class ConvexExplorer(Explorer):
     compact = traitlets.Bool(False).tag(sync=True)
     hidden = traitlets.List(traitlets.Unicode()).tag(sync=True)
     key = traitlets.Unicode("").tag(sync=True)
+    places = traitlets.List(
+        traitlets.Dict(), help="where the reader can go at once, and the tour", read_only=True
+    ).tag(sync=True)
     first = traitlets.Dict(help="lines and numbers of the first view, from `still`").tag(sync=True)
     frames = traitlets.Dict(help="the same, rounded, at FRAMES").tag(sync=True)
 
@@ -174,6 +232,8 @@ class ConvexExplorer(Explorer):
             raise ValueError(f"bayes must be one of {', '.join(page.BAYES)}, got {self.bayes!r}")
         if not set(self.hidden) <= set(NAMES):
             raise ValueError(f"hidden must be of {', '.join(NAMES)}, got {', '.join(self.hidden)}")
+        usual = {**USUAL, "model": self.model}
+        self.set_trait("places", offered(PLACES, usual, true=self.model in TOURED))
         serve(self, "curve", lambda: self.models, self._compute)
 
     _in_range = within(RANGES)

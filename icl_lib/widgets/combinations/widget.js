@@ -61,6 +61,7 @@ function render({ model, el }) {
     doubt: model.get('doubt'),
     model: model.get('model'),
     examples: null,
+    tour: 0,
     hidden: new Set(model.get('hidden')),
   });
   const state = initial();
@@ -69,7 +70,7 @@ function render({ model, el }) {
 
   // ---- the view in the address ----
 
-  const keys = [...Object.values(SLIDERS).map(({ key }) => key), 'seed', 'doubt', 'model', 'hide', 'pts'];
+  const keys = [...Object.values(SLIDERS).map(({ key }) => key), 'seed', 'doubt', 'model', 'hide', 'pts', 'tour'];
   const address = addressBar(model.get('key'), keys);
   const share = (soon) => {
     const view = Object.fromEntries(Object.entries(SLIDERS).map(([name, { key }]) => [key, state[name]]));
@@ -77,11 +78,14 @@ function render({ model, el }) {
     Object.assign(view, { seed: state.seed, model: state.model, hide: hide === atFirst ? null : hide || 'none' });
     view.doubt = state.doubt === model.get('doubt') ? null : state.doubt;
     view.pts = state.examples && writeExamples(state.examples);
+    view.tour = state.tour || null;
     address.write(view, soon);
   };
   const given = address.read();
   const shared = Object.keys(given).length > 0;
-  const { take, unread } = viewReader(given, state);
+  const reader = viewReader(given, state);
+  const { take, unread } = reader;
+  readStep(model.get('places') ?? [], given, reader, state);
   for (const [name, { key, low, high, step }] of Object.entries(SLIDERS)) take(key, name, readNumber(given[key], low, high, step));
   take('seed', 'seed', readNumber(given.seed, 0, 2 ** 32 - 1, 1));
   take('doubt', 'doubt', readDoubt(given.doubt));
@@ -139,6 +143,7 @@ function render({ model, el }) {
     legend.draw(meanSquare(QUERIES, QUERIES.map(truth)));
     belief.name([...classes(), ...(state.doubt ? [['other', 'other']] : [])]);
     controls.frequency.root.classList.toggle('is-outside', isOutside(state.frequency));
+    places.update();
   }
 
   function drawNumbers(numbers) {
@@ -291,6 +296,14 @@ function render({ model, el }) {
     },
     stopped: share,
   });
+  function moveTo(changes) {
+    play.stop();
+    Object.assign(state, initial(), { hidden: state.hidden }, changes);
+    view.unselect();
+    showState();
+    changed();
+  }
+  const places = guide({ places: model.get('places') ?? [], state, moveTo, share });
   const drawButton = button('New draw', () => another(true), { title: 'A new line, a new sine and new inputs' });
   const inputsButton = button('New inputs', () => another(false), { title: 'The same function seen at other inputs' });
   const resetButton = button('Reset', () => {
@@ -338,8 +351,9 @@ function render({ model, el }) {
     h(
       'div',
       { class: 'icl-body' },
+      places.panel,
       h('div', { class: 'icl-left' }, view.plot, said, view.hint, controls.weight.root, actions),
-      h('div', { class: 'icl-right' }, legend.root, belief.root, controls.doubt.root),
+      h('div', { class: 'icl-right' }, legend.root, belief.root, controls.doubt.root, places.root),
       engine.line,
       compact
         ? h('details', { class: 'icl-more' }, h('summary', {}, 'More controls'), h('div', {}, ...more, table.root))

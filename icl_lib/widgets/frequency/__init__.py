@@ -21,6 +21,7 @@ from icl_lib.widgets.kernel import Explorer, check_doubt, serve, within
 from icl_lib.widgets.plot import as_prompt, draw_inputs, frames, mean_square, top_of
 from icl_lib.widgets.source import source
 from icl_lib.widgets.still import REACH, curves_still
+from icl_lib.widgets.tour import Place, offered
 
 WHOLE = next(c for c in recipes.RIGHT_BAND.classes if isinstance(c, Sinusoid))
 """The band of every frequency that can be asked for."""
@@ -64,6 +65,58 @@ FRAMES = (
     20.0,
 )
 """The frequencies that the reader can slide through before anything has been fetched."""
+
+USUAL = {
+    "frequency": 2.5,
+    "amplitude": 1.5,
+    "phase": 0.0,
+    "scale": 1.0,
+    "n_examples": 20,
+    "seed": 1,
+    "doubt": 0.0,
+    "model": "line+sine-0.5-tiny",
+}
+PLACES = (
+    Place(
+        "Inside the band",
+        {},
+        "Inside the band exact Bayes finds the sine, and the transformer comes close.",
+    ),
+    Place(
+        "Just outside",
+        {"frequency": 6.0},
+        "Just outside, the transformer errs less than exact Bayes, which is certain that frequencies end at 5.",
+        "Now step outside",
+    ),
+    Place(
+        "Twice the band’s top",
+        {"frequency": 10.0},
+        "Far out the transformer and exact Bayes are worse than predicting zero; with the right band the task is easy.",
+        "Now go far out",
+    ),
+    Place(
+        "Far out, a grain of doubt",
+        {"frequency": 10.0, "doubt": 1e-6},
+        "With one chance in a million of something else exact Bayes errs far less.",
+        "Let Bayes doubt",
+    ),
+    Place(
+        "Far out, pretrained up to there",
+        {"frequency": 10.0, "model": "line+wide-0.5-tiny"},
+        "A transformer pretrained on frequencies up to 10 does better there: it needs to have met them.",
+        "Give it a wider band",
+    ),
+    Place(
+        "Too tall",
+        {"amplitude": 10.0},
+        "Inside the band but far taller than usual: exact Bayes finds this sine too, the transformer does not.",
+        "Now a taller sine",
+    ),
+    Place("In a gap of the band", {"frequency": 3.0, "model": "line+gapped-0.5-tiny"}),
+    Place("Met, but rarely", {"frequency": 7.0, "model": "fast+line+sine-0.01-tiny"}),
+    Place("Inputs spread out", {"scale": 3.0}),
+)
+"""Where a reader can go at once, and the tour, whose sentences tests/test_tours.py holds to what is shown."""
 
 RARE = 0.05
 """A band that a smaller share of the prompts comes from is shaded faintly."""
@@ -220,7 +273,7 @@ class FrequencyExplorer(Explorer):
         TypeError: an argument that it does not have.
     """
 
-    _esm = source("shared.js", "own.js", "plot.js", "frequency/widget.js")
+    _esm = source("shared.js", "own.js", "plot.js", "guide.js", "frequency/widget.js")
     _css = source("shared.css", "plot.css", "frequency/widget.css")
 
     frequency = traitlets.Float(2.5).tag(sync=True)
@@ -239,6 +292,9 @@ class FrequencyExplorer(Explorer):
     right = traitlets.Unicode(page.RIGHT, read_only=True).tag(sync=True)
     whole = traitlets.List([WHOLE.low, WHOLE.high], read_only=True).tag(sync=True)
     key = traitlets.Unicode("").tag(sync=True)
+    places = traitlets.List(
+        traitlets.Dict(), help="where the reader can go at once, and the tour", read_only=True
+    ).tag(sync=True)
     first = traitlets.Dict(help="lines and numbers of the first view, from `still`").tag(sync=True)
     frames = traitlets.Dict(help="the same, rounded, at FRAMES").tag(sync=True)
 
@@ -251,6 +307,8 @@ class FrequencyExplorer(Explorer):
         if self.model not in self.models:
             self.models = [*self.models, self.model]
         self.set_trait("about", [describe(name, self.own.get(name)) for name in self.models])
+        places = offered(PLACES, USUAL, shown=lambda view: view["model"] in self.models)
+        self.set_trait("places", places)
         serve(self, "band", lambda: self.models, self._compute)
 
     _in_range = within(RANGES)

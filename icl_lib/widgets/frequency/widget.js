@@ -143,6 +143,7 @@ function render({ model, el }) {
     doubt: model.get('doubt'),
     model: model.get('model'),
     examples: null,
+    tour: 0,
     hidden: new Set(),
   });
   const state = initial();
@@ -158,18 +159,21 @@ function render({ model, el }) {
 
   // ---- the view in the address ----
 
-  const keys = [...Object.values(SLIDERS).map(({ key }) => key), 'seed', 'doubt', 'model', 'hide', 'pts'];
+  const keys = [...Object.values(SLIDERS).map(({ key }) => key), 'seed', 'doubt', 'model', 'hide', 'pts', 'tour'];
   const address = addressBar(model.get('key'), keys);
   const share = (soon) => {
     const view = Object.fromEntries(Object.entries(SLIDERS).map(([name, { key }]) => [key, state[name]]));
     Object.assign(view, { seed: state.seed, model: state.model, hide: [...state.hidden].join('_') || null });
     view.doubt = state.doubt === model.get('doubt') ? null : state.doubt;
     view.pts = state.examples && writeExamples(state.examples);
+    view.tour = state.tour || null;
     address.write(view, soon);
   };
   const given = address.read();
   const shared = Object.keys(given).length > 0;
-  const { take, unread } = viewReader(given, state);
+  const reader = viewReader(given, state);
+  const { take, unread } = reader;
+  readStep(model.get('places') ?? [], given, reader, state);
   for (const [name, { key, low, high, step }] of Object.entries(SLIDERS)) take(key, name, readNumber(given[key], low, high, step));
   take('seed', 'seed', readNumber(given.seed, 0, 2 ** 32 - 1, 1));
   take('doubt', 'doubt', readDoubt(given.doubt));
@@ -235,6 +239,7 @@ function render({ model, el }) {
     belief.name([...described(state.model).classes, ...(state.doubt ? [['other', 'other']] : [])]);
     legend.note('mixture', state.doubt ? 'with a grain of doubt' : described(state.model).note ?? LINES.mixture.note);
     strip.draw({ curves: model.get('strip')[state.model], shaded: described(state.model).bands ?? [], frequency: state.frequency, count: state.n_examples, hidden: state.hidden });
+    places.update();
     const band = bandOf(state.frequency);
     outside.textContent = band ? 'rare in training' : 'outside';
     controls.frequency.root.classList.toggle('is-outside', described(state.model).bands !== null && (!band || band[2]));
@@ -392,6 +397,15 @@ function render({ model, el }) {
     move: (at) => goTo(nearestValue(low * (high / low) ** at)),
     stopped: share,
   });
+  function moveTo(changes) {
+    play.stop();
+    Object.assign(state, initial(), { hidden: state.hidden }, changes);
+    view.unselect();
+    drawModel();
+    showState();
+    changed();
+  }
+  const places = guide({ places: model.get('places') ?? [], state, moveTo, share });
   const drawButton = button('New draw', () => another(true), { title: 'Another amplitude, phase and inputs; the frequency stays' });
   const inputsButton = button('New inputs', () => another(false), { title: 'The same sine seen at other inputs' });
   const resetButton = button('Reset', () => {
@@ -432,8 +446,8 @@ function render({ model, el }) {
     h(
       'div',
       { class: 'icl-body' },
-      h('div', { class: 'icl-choice' }, h('label', { for: chooserId }, 'Transformer pretrained on'), chooser),
-      h('div', { class: 'icl-left' }, view.plot, view.hint),
+      h('div', { class: 'icl-top' }, places.panel, h('div', { class: 'icl-choice' }, h('label', { for: chooserId }, 'Transformer pretrained on'), chooser)),
+      h('div', { class: 'icl-left' }, view.plot, view.hint, places.root),
       h('div', { class: 'icl-main' }, controls.frequency.root, strip.root, actions),
       h('div', { class: 'icl-right' }, legend.root, belief.root, controls.doubt.root),
       engine.line,

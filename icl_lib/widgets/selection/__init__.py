@@ -21,6 +21,7 @@ from icl_lib.widgets.draws import normal, uniforms
 from icl_lib.widgets.kernel import Explorer, serve
 from icl_lib.widgets.source import source
 from icl_lib.widgets.still import selection_still
+from icl_lib.widgets.tour import Place, offered
 
 PROMPTS = 64
 """Prompts in a batch, as in widget.js."""
@@ -42,6 +43,49 @@ CLASSES = {DENSE.dim: (DENSE, SPARSE), DENSE_8.dim: (DENSE_8, SPARSE_8)}
 """The two classes, by their dimension."""
 
 _BAYES = {prior.dim: name for name, prior in page.PREFIX_BAYES.items()}
+
+USUAL = {"share": 0.5, "nnz": 2, "n_examples": 10, "seed": 1, "size": "short"}
+PLACES = (
+    Place(
+        "Sparse, two examples",
+        {"n_examples": 2},
+        "After two examples of sparse functions exact Bayes cannot tell: it gives each class about half.",
+    ),
+    Place(
+        "Sparse, five examples",
+        {"n_examples": 5},
+        "After five exact Bayes is certain that they are sparse; the transformer still follows the dense expert.",
+        "Three examples more",
+    ),
+    Place(
+        "Sparse, fifteen examples",
+        {"n_examples": 15},
+        "After fifteen the transformer stands between the experts, and errs; exact Bayes does not.",
+        "Ten examples more",
+    ),
+    Place(
+        "Three nonzeros",
+        {"nnz": 3},
+        "With a third coefficient the functions are no longer sparse, and exact Bayes takes most for dense.",
+        "Add a coefficient",
+    ),
+    Place(
+        "Dense, twenty examples",
+        {"nnz": 20, "n_examples": 20},
+        "Twenty examples determine a dense function of twenty numbers, and the transformer still errs.",
+        "Let all twenty count",
+    ),
+    Place(
+        "Eight dimensions",
+        {"size": "slim", "n_examples": 6},
+        "In eight dimensions, trained for longer, it glides too: after six examples it stands between the experts.",
+        "Now in eight dimensions",
+    ),
+    Place("The sparse specialist", {"share": 0.0}),
+    Place("The sparse specialist, lost", {"share": 0.0, "nnz": 20, "n_examples": 30}),
+    Place("Sparse functions are rare", {"size": "tiny", "share": 0.99}),
+)
+"""Where a reader can go at once, and the tour, whose sentences tests/test_tours.py holds to what is shown."""
 
 DIMS = {"tiny": 20, "short": 20, "standard": 20, "slim": 8}
 """The sizes on offer, and how many numbers the functions have that their models have met."""
@@ -190,7 +234,7 @@ class SelectionExplorer(Explorer):
         TypeError: an argument that it does not have.
     """
 
-    _esm = source("shared.js", "own.js", "selection/widget.js")
+    _esm = source("shared.js", "own.js", "guide.js", "selection/widget.js")
     _css = source("shared.css", "plot.css", "selection/widget.css")
 
     share = traitlets.Float(0.5).tag(sync=True)
@@ -207,6 +251,9 @@ class SelectionExplorer(Explorer):
     dims = traitlets.Dict(help="for each size, the dimensions", read_only=True).tag(sync=True)
     bayes = traitlets.Dict(help="for each size, which exact Bayes", read_only=True).tag(sync=True)
     key = traitlets.Unicode("").tag(sync=True)
+    places = traitlets.List(
+        traitlets.Dict(), help="where the reader can go at once, and the tour", read_only=True
+    ).tag(sync=True)
     first = traitlets.Dict(help="the numbers of the first view, from `still`").tag(sync=True)
     frames = traitlets.Dict(help="the same, rounded, by number of nonzeros").tag(sync=True)
 
@@ -239,6 +286,7 @@ class SelectionExplorer(Explorer):
         if "n_examples" not in traits and self.size in dims:
             self.n_examples = dims[self.size]
         self._check()
+        self.set_trait("places", offered(PLACES, USUAL, shown=self._shows))
         serve(self, "prefixes", self._names, self._compute)
 
     def _check(self) -> None:
@@ -262,6 +310,10 @@ class SelectionExplorer(Explorer):
                 f"{self.size!r} has {', '.join(f'{share:g}' for share in found) or 'none'}"
             )
         return str(found[self.share])
+
+    def _shows(self, view: Mapping[str, Any]) -> bool:
+        """Whether there is a model for a view."""
+        return view["share"] in dict(self.models.get(view["size"], []))
 
     def _names(self) -> list[str]:
         return [name for models in self.models.values() for _, name in models]

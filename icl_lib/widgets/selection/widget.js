@@ -73,6 +73,7 @@ function render({ model, el }) {
     n_examples: model.get('n_examples'),
     seed: model.get('seed'),
     size: model.get('size'),
+    tour: 0,
   });
   const state = initial();
   const dim = () => dims[state.size];
@@ -82,11 +83,13 @@ function render({ model, el }) {
 
   // ---- the view in the address ----
 
-  const address = addressBar(model.get('key'), ['p', 'k', 'n', 'seed', 'size']);
-  const share = (soon) => address.write({ p: state.share, k: state.nnz, n: state.n_examples, seed: state.seed, size: state.size }, soon);
+  const address = addressBar(model.get('key'), ['p', 'k', 'n', 'seed', 'size', 'tour']);
+  const share = (soon) => address.write({ p: state.share, k: state.nnz, n: state.n_examples, seed: state.seed, size: state.size, tour: state.tour || null }, soon);
   const given = address.read();
   const shared = Object.keys(given).length > 0;
-  const { take, unread } = viewReader(given, state);
+  const reader = viewReader(given, state);
+  const { take, unread } = reader;
+  readStep(model.get('places') ?? [], given, reader, state);
   const awaited = onBuiltPage() && given.size === OWN; // the model that is kept, once it has been found
   if (!awaited) take('size', 'size', sizes.find((size) => size === given.size));
   take('p', 'share', sharesOf(state.size).find((one) => one === Number(given.p?.trim() || NaN)));
@@ -304,6 +307,7 @@ function render({ model, el }) {
     const n = state.n_examples;
     for (const one of [marker, lowerMarker]) for (const end of ['x1', 'x2']) one.setAttribute(end, `${across(n)}%`);
     caption.textContent = `Mean squared error after ${n} example${n === 1 ? '' : 's'}`;
+    places.update();
     const { size, share } = shown ?? state; // what the numbers are of
     rows.transformer.about.textContent = isOwn(size) ? `yours: ${ownName}` : `${size}, ${percent(share)} dense`;
     rows.mixture.about.textContent = `prior: ${percent(share)} dense`;
@@ -433,6 +437,12 @@ function render({ model, el }) {
     controls.nnz.set(state.nnz);
     controls.n_examples.set(state.n_examples);
   };
+  function moveTo(changes) {
+    Object.assign(state, initial(), changes);
+    showState();
+    begin();
+  }
+  const places = guide({ places: model.get('places') ?? [], state, moveTo, share });
   const actions = h(
     'div',
     { class: 'icl-actions icl-first' },
@@ -441,9 +451,7 @@ function render({ model, el }) {
       begin();
     }),
     button('Reset', () => {
-      Object.assign(state, initial());
-      showState();
-      begin();
+      moveTo({});
       address.write(null);
     }),
     button('Copy link', () => {
@@ -482,8 +490,9 @@ function render({ model, el }) {
     h(
       'div',
       { class: 'icl-body' },
-      h('div', { class: 'icl-left' }, h('p', { class: 'icl-plot-name' }, 'Mean squared error'), plot, h('p', { class: 'icl-plot-name' }, 'Whom does it follow? 1: the dense expert, 0: the sparse one'), lower, h('p', { class: 'icl-axis-name' }, 'in-context examples: click to read the numbers there. Below, the transformer’s line ends where the experts agree.'), shareSlot, nnzSlot, examplesSlot, actions),
-      h('div', { class: 'icl-right' }, legend, belief, h('div', { class: 'icl-choice' }, h('label', { for: chooserId }, 'Size of the transformer'), chooser)),
+      places.panel,
+      h('div', { class: 'icl-left' }, h('p', { class: 'icl-plot-name' }, 'Mean squared error'), plot, h('p', { class: 'icl-plot-name' }, 'Whom does it follow? 1: the dense expert, 0: the sparse one'), lower, h('p', { class: 'icl-axis-name' }, 'examples: click to read there. Below, no line where the experts agree.'), shareSlot, nnzSlot, examplesSlot, actions),
+      h('div', { class: 'icl-right' }, legend, belief, h('div', { class: 'icl-choice' }, h('label', { for: chooserId }, 'Size of the transformer'), chooser), places.root),
       engine.line,
       h('div', { class: 'icl-more' }, table),
     ),
