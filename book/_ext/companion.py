@@ -69,7 +69,8 @@ def defer_scripts(
 
     def write_deferred(script: Any) -> str:
         tag: str = write(script)
-        if " src=" not in tag or " defer=" in tag or "documentation_options.js" in tag:
+        opening = tag.partition(">")[0]
+        if " src=" not in opening or " defer=" in opening or "documentation_options.js" in tag:
             return tag
         return tag.replace("<script ", '<script defer="defer" ', 1)
 

@@ -194,13 +194,49 @@ function viewReader(given, state) {
 }
 const unreadWords = (unread) => `This link could not be read in full (${unread.join(', ')}); the rest of its view is shown.`;
 
-async function copyLink(say) {
+async function copyText(text, done, otherwise) {
   try {
-    await navigator.clipboard.writeText(location.href);
-    say('Link copied. It opens exactly this view.');
+    await navigator.clipboard.writeText(text);
+    return done;
   } catch {
-    say('The browser does not allow copying here; the address bar holds the link to this view.');
+    return otherwise;
   }
+}
+const copyLink = async (say) =>
+  say(await copyText(location.href, 'Link copied. It opens exactly this view.', 'The browser does not allow copying here; the address bar holds the link to this view.'));
+
+/** What takes a view elsewhere: `link`, a button that copies its link; and `alone`, a button for the line that shows the explorer
+    alone on another page, or, where it is alone, a link to the book. Off the built page there is nothing of that.
+
+    `name` is that of the page of its own, `title` says what it is, `share(soon)` writes the view to the `address`, `more()` is what
+    the address leaves out because here it is the first view's. */
+function sharing({ name, title, root, address, share, say, more = () => ({}) }) {
+  if (!onBuiltPage()) return { link: '', alone: [] };
+  const { content_root: home, book } = document.documentElement.dataset;
+  const view = (page) => {
+    share(0);
+    const url = new URL(page, document.baseURI);
+    url.search = new URLSearchParams({ ...address.read(), ...more() });
+    return url.href;
+  };
+  const link = button('Copy link', () => {
+    share(0);
+    copyLink(say);
+  });
+  if (book) {
+    const open = h('a', { class: 'icl-alone', href: book, target: '_blank' }, 'Open in the book');
+    open.addEventListener('click', () => (open.href = view(book)));
+    return { link, alone: [open] };
+  }
+  const line = h('input', { class: 'icl-html', type: 'text', readonly: true, hidden: true, 'aria-label': 'The line of HTML that embeds this view' });
+  const embed = button('Embed', async () => {
+    const source = view(`${home}embed/${name}.html`).replaceAll('&', '&amp;');
+    line.value = `<iframe src="${source}" title="${title}" width="100%" height="${Math.ceil(root().offsetHeight / 50) * 50 + 50}" style="border: 0" loading="lazy" allow="clipboard-write"></iframe>`;
+    line.hidden = false;
+    line.select();
+    say(await copyText(line.value, 'Copied: a line of HTML that shows this view on a page of yours.', 'This line of HTML shows this view on a page of yours.'));
+  }, { class: 'icl-alone icl-embed', title: 'Show this view on a page of yours' });
+  return { link, alone: [embed, line] };
 }
 
 /** The still figure that stands before the widget in the same output, if there is one. */

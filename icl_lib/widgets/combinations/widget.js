@@ -314,10 +314,7 @@ function render({ model, el }) {
     moved();
     address.write(null);
   });
-  const linkButton = button('Copy link', () => {
-    share(0);
-    copyLink(say);
-  }, { hidden: !onBuiltPage() });
+  const { link, alone } = sharing({ name: 'combinations', title: 'Explorer of convex combinations', root: () => root, address, share, say, more: () => ({ hide: [...state.hidden].sort().join('_') || 'none' }) });
 
   function showState() {
     for (const name in controls) controls[name].set(state[name]);
@@ -343,7 +340,7 @@ function render({ model, el }) {
     ),
     h('div', { class: 'icl-actions' }, ...view.buttons, inputsButton),
   ];
-  const actions = h('div', { class: 'icl-actions icl-first' }, play.button, drawButton, resetButton, linkButton);
+  const actions = h('div', { class: 'icl-actions icl-first' }, play.button, drawButton, resetButton, link);
   const compact = model.get('compact');
   const root = h(
     'div',
@@ -360,6 +357,7 @@ function render({ model, el }) {
         : h('div', { class: 'icl-more' }, ...more, table.root),
     ),
   );
+  engine.line.append(...alone);
   el.append(root);
   const stopLooking = replaceStill(el);
   const own = ownModels({

@@ -417,10 +417,7 @@ function render({ model, el }) {
     moved();
     address.write(null);
   });
-  const linkButton = button('Copy link', () => {
-    share(0);
-    copyLink(say);
-  }, { hidden: !onBuiltPage() });
+  const { link, alone } = sharing({ name: 'frequency', title: 'Explorer of frequencies', root: () => root, address, share, say });
 
   function showState() {
     for (const name in controls) controls[name].set(state[name]);
@@ -439,7 +436,7 @@ function render({ model, el }) {
     h('div', { class: 'icl-controls' }, ...['amplitude', 'phase', 'scale', 'n_examples'].map((name) => controls[name].root)),
     h('div', { class: 'icl-actions' }, ...view.buttons, inputsButton),
   ];
-  const actions = h('div', { class: 'icl-actions icl-first' }, play.button, drawButton, resetButton, linkButton);
+  const actions = h('div', { class: 'icl-actions icl-first' }, play.button, drawButton, resetButton, link);
   const root = h(
     'div',
     { class: 'icl-widget icl-explorer icl-frequency', role: 'group', 'aria-label': 'Explorer of frequencies' },
@@ -454,6 +451,7 @@ function render({ model, el }) {
       h('div', { class: 'icl-more' }, ...more, table.root),
     ),
   );
+  engine.line.append(...alone);
   el.append(root);
   const stopLooking = replaceStill(el);
   const ownChoice = ownModels({

@@ -443,6 +443,7 @@ function render({ model, el }) {
     begin();
   }
   const places = guide({ places: model.get('places') ?? [], state, moveTo, share });
+  const { link, alone } = sharing({ name: 'selection', title: 'Explorer of model selection', root: () => root, address, share, say });
   const actions = h(
     'div',
     { class: 'icl-actions icl-first' },
@@ -454,10 +455,7 @@ function render({ model, el }) {
       moveTo({});
       address.write(null);
     }),
-    button('Copy link', () => {
-      share(0);
-      copyLink(say);
-    }, { hidden: !onBuiltPage() }),
+    link,
   );
 
   // ---- the numbers, for who wants them ----
@@ -497,6 +495,7 @@ function render({ model, el }) {
       h('div', { class: 'icl-more' }, table),
     ),
   );
+  engine.line.append(...alone);
   el.append(root);
   let restored = !awaited;
   const own = ownModels({
