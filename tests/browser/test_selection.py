@@ -332,9 +332,9 @@ def test_a_models_file_is_opened_and_kept_and_one_of_other_functions_refused(vis
         page.wait_for_function(
             "document.querySelector('[data-stage]').icl.state.model === 'yours-linear'"
         )
-        for found in (found, settled(page)):
+        for table in (found, settled(page)):
             for name in LINES:
-                one, other = (np.array(table["errors"][name]) for table in (found, here))
+                one, other = (np.array(of["errors"][name]) for of in (table, here))
                 assert np.abs(one - other).max() < 1e-3, name
     finally:
         visit("search.html").page.evaluate(FORGET)
