@@ -49,8 +49,7 @@ def open_live(visit: Open, query: str) -> Page:
     return page
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(("n", "query"), [(0, 0.5), (40, -1.05)])
+@pytest.mark.parametrize(("model", "n", "query"), [(MODELS[0], 0, 0.5), (MODELS[1], 40, -1.05)])
 def test_attention_in_the_page_is_torchs_and_sums_to_one(
     visit: Open, model: str, n: int, query: float
 ) -> None:
