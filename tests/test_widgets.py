@@ -461,6 +461,7 @@ class TestAttention:
         html = explorer.still().data
         assert html.count('class="icl-head-plot"') == 6 and html.count(" is-chosen") == 1
         assert html.count('class="icl-stem"') == 6 * 2 * 5
+        assert html.count(" on x</text>") == html.count(">on y</text>") == 6
         assert "<script" not in html
         found = np.array(explorer.first["attention"]).reshape(3, 2, 11)
         assert np.allclose(found.sum(-1), 1, atol=1e-5)

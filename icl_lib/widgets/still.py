@@ -370,8 +370,8 @@ def attention_still(
         return (
             f'<span class="icl-head{kind}"><span>block {layer + 1}, head {head + 1}</span>'
             '<svg class="icl-head-plot" aria-hidden="true"><line class="icl-axis" x1="0" x2="100%" y1="50%" y2="50%"/>'
-            f'{vertical("icl-marker", query[0], "0", "100%")}{bars}<text x="4" y="0" dy="12">{end:g}</text></svg>'
-            "</span>"
+            f'{vertical("icl-marker", query[0], "0", "100%")}{bars}<text x="4" y="0" dy="12">{end:g} on x</text>'
+            '<text x="4" y="100%" dy="-4">on y</text></svg></span>'
         )
 
     discs = "".join(
