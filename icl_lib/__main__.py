@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 
-from icl_lib import __version__, bayes, cluster, recipes, speed, sweeps, weights
+from icl_lib import __version__, bayes, cluster, parallel, recipes, speed, sweeps, weights
 from icl_lib._validate import nearest
 from icl_lib.evaluation import Predictor, excess_risk, learning_curves, squared_errors
 from icl_lib.model import Transformer
@@ -218,6 +218,26 @@ def _branched_at(folder: Path) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
+    with parallel.joined(options.device) as group:
+        options.device = group.device
+        if group.leads:
+            _train_and_tell(options, group)
+            return
+        setting, folder, begin, _ = _plan(options)
+        fit(
+            setting,
+            folder,
+            device=options.device,
+            begin=begin,
+            seconds=options.seconds,
+            save_every=options.save_every,
+            progress=False,
+            micro_batch=options.micro_batch,
+            group=group,
+        )
+
+
+def _train_and_tell(options: argparse.Namespace, group: parallel.Group) -> None:
     setting, folder, begin, before = _plan(options)
     name = options.model.name
     out = Path(options.out or folder)
@@ -242,6 +262,8 @@ def _train(options: argparse.Namespace) -> None:
             begin=begin,
             seconds=options.seconds,
             save_every=options.save_every,
+            micro_batch=options.micro_batch,
+            group=group,
         )
     except KeyboardInterrupt:
         if (folder / CHECKPOINT).exists():
@@ -474,7 +496,8 @@ def _parser() -> argparse.ArgumentParser:
         "train",
         help="train a model by its recipe; resumes where it was stopped",
         description="train a model by its recipe; resumes where it was stopped. A recipe without a number of steps "
-        "trains at a constant rate until it is stopped; --anneal branches weights off from where it stands.",
+        "trains at a constant rate until it is stopped; --anneal branches weights off from where it stands. Started "
+        "by torchrun, several processes share each step's prompts.",
     )
     command.add_argument(
         "model",
@@ -511,6 +534,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--save-every", type=_positive, default=250, help="steps between checkpoints (default: 250)"
+    )
+    command.add_argument(
+        "--micro-batch",
+        type=_positive,
+        metavar="PROMPTS",
+        help="prompts of a step that are in memory at once; their gradients are added up (default: 16 on a CPU, "
+        "all on a GPU)",
     )
     command.add_argument(
         "--n-prompts", type=_positive, default=1280, help="prompts of the final evaluation"

@@ -23,7 +23,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -35,15 +35,17 @@ import torch
 from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.compiler import config as compiler
 from torch.nn.functional import pad
+from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
 from icl_lib import bayes
 from icl_lib._validate import check_count, check_fraction, check_not_negative, check_positive
 from icl_lib.model import INITIALISATIONS, Transformer, TransformerConfig
 from icl_lib.muon import Muon
+from icl_lib.parallel import ALONE, Group
 from icl_lib.samplers import (
     FunctionClass,
     check_seed,
@@ -55,6 +57,8 @@ from icl_lib.samplers import (
 from icl_lib.supervision import TARGETS, Probes, check_supervisable, targets
 
 CHECKPOINT = "checkpoint.safetensors"
+ADDED_UP = 1e-5
+"""By how much weights may differ, at most, between a run whose batches are cut and one whose batches are not."""
 LOCK = "lock"
 _REPORT_PROMPTS = 64
 _REPORT_SEED = 2**32 - 1  # an evaluation seed that the book's own evaluations do not use
@@ -554,27 +558,55 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         part.unlink(missing_ok=True)  # on a full disk half a file would keep it full
 
 
-def train_steps(run: Run) -> Iterator[float]:
+class _Errors(nn.Module):
+    """Squared errors, summed: of the predictions, and of what the probes read; in bfloat16 if that is asked for."""
+
+    def __init__(self, model: Transformer, probes: Probes | None, half: bool) -> None:
+        super().__init__()
+        self.model, self.probes, self.half_precision = model, probes, half
+
+    def forward(self, xs: Tensor, ys: Tensor, truth: Tensor | None) -> tuple[Tensor, Tensor]:
+        with torch.autocast(xs.device.type, torch.bfloat16, enabled=self.half_precision):
+            streams = self.model.streams(xs, ys)
+            predictions = self.model.predictions(streams[-1])
+            read = predictions.new_zeros(()) if self.probes is None else self.probes(streams, truth)
+        return (predictions.float() - ys).square().sum(), read.float()
+
+
+def train_steps(
+    run: Run, *, micro_batch: int | None = None, group: Group = ALONE
+) -> Iterator[float]:
     """Do one training step per item, to the end of the setting if it has one; yields the loss before each step.
 
     On a GPU the step is compiled and its matrix products are in bfloat16. On a CPU neither pays at these sizes; there
     the batch is taken in slices of 16 prompts, whose activations stay in the cache.
+
+    How a batch is cut, into slices or among processes, changes the order in which its gradients are added up, and so
+    their last digits: in the tests' runs of 30 steps no weight by more than `ADDED_UP`.
+
+    Args:
+        run: what is trained.
+        micro_batch: prompts of a slice, whose gradients are added up before the step; None for what is said above.
+        group: the processes that share each batch.
+
+    Raises:
+        ValueError: a batch that the processes cannot share evenly, or `micro_batch` not a positive integer.
+        TrainingDiverged: a loss or gradient that is not finite.
     """
     setting, model, probes = run.setting, run.model, run.probes
+    own = group.rows(setting.batch_size)
+    if micro_batch is not None:
+        check_count("micro_batch", micro_batch)
     device = next(model.parameters()).device
     # Prompts and posteriors are computed in double precision, which Apple's GPUs do not have.
     exact = torch.device("cpu") if device.type == "mps" else device
     on_gpu = _on_gpu(device)
-    slice_size = setting.batch_size if on_gpu else 16
-
-    def errors(xs: Tensor, ys: Tensor, truth: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Squared errors, summed: of the predictions, and of what the probes read."""
-        with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu):
-            streams = model.streams(xs, ys)
-            predictions = model.predictions(streams[-1])
-            read = probes(streams, truth) if probes is not None else predictions.new_zeros(())
-        return (predictions.float() - ys).square().sum(), read.float()
-
+    slice_size = micro_batch or (setting.batch_size if on_gpu else 16)
+    errors: nn.Module = _Errors(model, probes, on_gpu)
+    local: Callable[[], AbstractContextManager[None]] = nullcontext
+    if group.size > 1:
+        shared = DistributedDataParallel(errors)
+        errors, local = shared, shared.no_sync
     if on_gpu:
         # One graph for each size of the curriculum: left to itself, dynamo runs what comes after the eighth uncompiled.
         sizes = setting.model.max_examples * setting.model.dim
@@ -586,6 +618,8 @@ def train_steps(run: Run) -> Iterator[float]:
     while setting.steps is None or run.step < setting.steps:
         begin = time.perf_counter()
         xs, ys = setting.prompts(run.step, exact)
+        values, read_values = ys.numel(), ys[:, 1:].numel()  # of the whole batch
+        xs, ys = xs[own], ys[own]
         truth = None
         if probes is not None:
             dim = setting.dim_at(run.step)
@@ -601,15 +635,19 @@ def train_steps(run: Run) -> Iterator[float]:
         loss = torch.zeros((), device=device)
         for part in range(0, len(xs), slice_size):
             rows = slice(part, part + slice_size)
-            error, read = errors(xs[rows], ys[rows], None if truth is None else truth[rows])
-            (error / ys.numel() + setting.deep_supervision * read / ys[:, 1:].numel()).backward()
-            loss += error.detach() / ys.numel()
+            # Processes exchange their gradients once, with the last slice; what they then have is the mean.
+            with nullcontext() if rows.stop >= len(xs) else local():
+                error, read = errors(xs[rows], ys[rows], None if truth is None else truth[rows])
+                both = error / values + setting.deep_supervision * read / read_values
+                (group.size * both).backward()
+            loss += error.detach() / values
+        loss = group.summed(loss)
         norm = torch.nn.utils.clip_grad_norm_(run.parameters(), setting.clip)
         if not math.isfinite(loss.item() + norm.item()):  # before the weights are touched
             raise TrainingDiverged(f"loss {loss.item():g}, gradient norm {norm.item():g}")
         for name, optimiser in run.optimisers.items():
-            for group in optimiser.param_groups:
-                group["lr"] = rates[name] * setting.rate(run.step)
+            for trained in optimiser.param_groups:
+                trained["lr"] = rates[name] * setting.rate(run.step)
             optimiser.step()
             optimiser.zero_grad()
         run.step += 1
@@ -653,6 +691,8 @@ def fit(
     seconds: float = math.inf,
     save_every: int = 250,
     progress: bool = True,
+    micro_batch: int | None = None,
+    group: Group = ALONE,
 ) -> Run:
     """Train to the end of `setting`, from the checkpoint in `folder` if there is one.
 
@@ -666,6 +706,8 @@ def fit(
         save_every: steps between checkpoints; each is written whole or not at all. One is also written at the end
             and on Ctrl-C or SIGTERM.
         progress: show a progress bar with the loss, the excess over Bayes and the time left.
+        micro_batch: as for `train_steps`.
+        group: the processes that share each batch; the first keeps the checkpoint, which all must be able to read.
 
     Returns:
         The run, finished unless its time was up: its model, and the loss of every step.
@@ -685,6 +727,8 @@ def fit(
         seconds=seconds,
         save_every=save_every,
         progress=progress,
+        micro_batch=micro_batch,
+        group=group,
     )
     (run,) = deque(steps, maxlen=1)
     return run
@@ -700,6 +744,8 @@ def fitting(
     save_every: int = 250,
     progress: bool = False,
     patience: float = 0.0,
+    micro_batch: int | None = None,
+    group: Group = ALONE,
 ) -> Iterator[Run]:
     """What `fit` does, a step at a time: the run as it stands, before the first step and after each.
 
@@ -712,6 +758,8 @@ def fitting(
         save_every: steps between checkpoints.
         progress: show a progress bar.
         patience: seconds to wait for another process to leave the folder.
+        micro_batch: prompts of a slice.
+        group: the processes that share each batch.
 
     Raises:
         ValueError: as for `fit`; so are FolderInUse, TrainingDiverged and KeyboardInterrupt.
@@ -720,15 +768,16 @@ def fitting(
     if not seconds > 0:
         raise ValueError(f"seconds must be above zero, got {seconds!r}")
     path = Path(folder) / CHECKPOINT
-    with alone(Path(folder), "training", patience):
-        if path.exists():
-            run = Run.resume(setting, folder, device)
-        else:
-            run = (begin or partial(Run.start, setting, device))()
-            if run.step:  # a branch: what it grew from may be gone when it is resumed
-                run.save(path)
+    with alone(Path(folder), "training", patience) if group.leads else nullcontext():
+        group.wait()
+        begin = begin or partial(Run.start, setting, device)
+        run = Run.resume(setting, folder, device) if path.exists() else begin()
+        group.wait()  # until all have read what there is
+        if run.step and group.leads and not path.exists():
+            run.save(path)  # a branch: what it grew from may be gone when it is resumed
         yield run
-        yield from _train(run, path, seconds, save_every, progress)
+        steps = train_steps(run, micro_batch=micro_batch, group=group)
+        yield from _train(run, steps, path, seconds, save_every, progress, group)
 
 
 @contextmanager
@@ -757,9 +806,18 @@ def alone(folder: Path, doing: str, patience: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
-def _train(run: Run, path: Path, seconds: float, save_every: int, progress: bool) -> Iterator[Run]:
-    """Train `run` to its end or for `seconds`, with checkpoints at `path`; yields it after each step."""
+def _train(
+    run: Run,
+    steps: Iterator[float],
+    path: Path,
+    seconds: float,
+    save_every: int,
+    progress: bool,
+    group: Group,
+) -> Iterator[Run]:
+    """Do the `steps` of `run` to its end or for `seconds`, with checkpoints at `path`; yields it after each step."""
     setting = run.setting
+    progress = progress and group.leads
     excess = _excess_meter(setting) if progress else None
     smooth = ignorance = setting.function_class.second_moment + setting.noise**2
     for loss in run.losses:
@@ -771,7 +829,7 @@ def _train(run: Run, path: Path, seconds: float, save_every: int, progress: bool
         _interrupt_after_step() as interrupted,
     ):
         try:
-            for loss in train_steps(run):
+            for loss in steps:
                 smooth += _SMOOTHING * (loss - smooth)
                 if smooth > _DIVERGED * ignorance:
                     raise TrainingDiverged(f"smoothed loss {smooth:g}")
@@ -783,14 +841,14 @@ def _train(run: Run, path: Path, seconds: float, save_every: int, progress: bool
                     shown["time left"] = f"{max(0.0, left) / 60:.0f} min"
                 bar.set_postfix(shown, refresh=False)
                 bar.update()
-                stop = interrupted()
+                stop, over = group.agreed(interrupted(), left <= 0)
                 due = run.step % save_every == 0 and loss < _DIVERGED * ignorance
-                if due or stop or left <= 0 or run.step == setting.steps:
+                if group.leads and (due or stop or over or run.step == setting.steps):
                     run.save(path)
                 if stop:
                     raise KeyboardInterrupt
                 yield run
-                if left <= 0:
+                if over:
                     return
         except TrainingDiverged as error:
             last = path if path.exists() else "none was written yet"

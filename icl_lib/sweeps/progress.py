@@ -80,7 +80,12 @@ class Board:
         waiting = total - sum(self._counts.values()) - len(self._under_way)
         counts = {**self._counts, "under way": len(self._under_way), "waiting": waiting}
         told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-        table = Table(title=f"{total} runs: {told}", title_justify="left", box=None)
+        table = Table(
+            title=f"{total} runs: {told}",
+            title_justify="left",
+            box=None,
+            show_header=bool(self._under_way),
+        )
         for name, justify in (
             ("run", "left"),
             ("", "left"),
