@@ -826,7 +826,8 @@ def _train(
     begin = time.monotonic()
     with (
         tqdm(total=setting.steps, initial=run.step, disable=not progress, unit="step") as bar,
-        _interrupt_after_step() as interrupted,
+        # To each of its processes torchrun hands on the signal that they have from the terminal too.
+        _interrupt_after_step(at_once=group.size == 1) as interrupted,
     ):
         try:
             for loss in steps:
@@ -858,14 +859,15 @@ def _train(
 
 
 @contextmanager
-def _interrupt_after_step() -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C and SIGTERM into a flag, so that no step is cut in half; a second one stops at once."""
+def _interrupt_after_step(at_once: bool = True) -> Iterator[Callable[[], bool]]:
+    """Turn Ctrl-C and SIGTERM into a flag, so that no step is cut in half; a second one stops at once, if it may."""
     pressed = False
 
     def press(number: int, frame: FrameType | None) -> None:
         nonlocal pressed
         pressed = True
-        restore()
+        if at_once:
+            restore()
 
     def restore() -> None:
         for number, handler in before.items():

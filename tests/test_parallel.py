@@ -1,5 +1,7 @@
 """Two processes take the steps that one takes, and so does one that takes its batch in slices."""
 
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from icl_lib import DenseLinear, TransformerConfig, load
+from icl_lib import DenseLinear, TransformerConfig, load, training
 from icl_lib.parallel import Group, joined
 from icl_lib.training import ADDED_UP, CHECKPOINT, Ramp, Run, Setting, fit, train_steps
 
@@ -104,6 +106,20 @@ def test_the_tolerance_would_show_a_mistake(one, mistake):
     for _ in train_steps(run):
         pass
     assert farthest(one, run.model.state_dict()) > 10 * ADDED_UP
+
+
+def press(times):
+    for _ in range(times):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_of_several_processes_none_stops_within_a_step_however_often_it_is_told():
+    with training._interrupt_after_step(at_once=False) as interrupted:
+        assert not interrupted()
+        press(3)
+        assert interrupted()
+    with pytest.raises(KeyboardInterrupt), training._interrupt_after_step():
+        press(2)
 
 
 def test_a_batch_is_shared_out_evenly_or_refused():
