@@ -87,9 +87,10 @@ def markup(found: pd.DataFrame) -> str:
 {choices("n", "after so many examples", lengths, str(MOST))}
 {choices("over", "more than", MEANT, "oracle")}
 </div>
+<figcaption id="heat-caption">Excess over <span data-heat="over">{html.escape(MEANT["oracle"])}</span>,
+as a share of the mean square, after <span data-heat="n">{MOST}</span> examples</figcaption>
 <div class="icl-heat-scroll" tabindex="0" role="group" aria-label="Excess risk by mixture and test">
-<table><caption>Excess over <span data-heat="over">{html.escape(MEANT["oracle"])}</span>, as a share of the mean
-square, after <span data-heat="n">{MOST}</span> examples</caption>
+<table aria-labelledby="heat-caption">
 <thead><tr><th scope="col">lines in pretraining</th>{heads}</tr></thead><tbody>{body}</tbody></table>
 </div>
 <p class="icl-heat-told" aria-live="polite" hidden>Point at a cell, or go through the table with the arrow keys.</p>

@@ -52,7 +52,7 @@ def test_it_follows_its_choices(visit, excess):
     assert near(cells.all_text_contents(), values)
     hues = cells.evaluate_all("(cells) => cells.map((cell) => cell.className)")
     assert hues == ["is-more" if value > 0 else "is-less" for value in values]
-    assert OWN in page.locator(".icl-heat caption").text_content()
+    assert OWN in page.locator(".icl-heat figcaption").text_content()
 
 
 def test_a_cell_is_told_in_words_by_mouse_and_keys(visit, excess):
