@@ -131,6 +131,13 @@ def test_examples_must_help_as_they_do_inside_the_mixture(key: str) -> None:
     assert verdict(key, outside_over_inside=(2.0, 1.0, 2.9)) == "not supported"
 
 
+def test_a_name_must_halve_the_price_on_both_classes() -> None:
+    halved, near, dear = (0.2, 0.1, 0.49), (0.5, 0.4, 0.6), (0.9, 0.51, 1.2)
+    assert verdict("C9", line=halved, sine=halved) == "supported"
+    assert verdict("C9", line=halved, sine=near) == "mixed"
+    assert verdict("C9", line=dear, sine=near) == "not supported"
+
+
 def test_few_tasks_are_known_by_heart_and_of_many_none() -> None:
     heart, none = (0.2, 0.1, 0.49), (0.8, 0.51, 0.9)
     split = {name: heart if name.startswith("16") else none for name in CLAIMS["D4"].needs}
@@ -187,7 +194,13 @@ def test_the_words_of_a_rule_hold_its_numbers() -> None:
     limits = {"C1a": claims.WORSE, "C2a": claims.WORSE, "C5a": claims.RISE}
     limits |= {"C6": claims.WORSE, "C7b": claims.RARE, "C7c": claims.COLLAPSE}
     limits |= {"C7a": claims.COLLAPSE, "C8a": claims.HELPS_LESS}
-    limits |= {"D1": claims.NEAR, "D2": claims.CURED, "D3": claims.CURED, "D4": claims.HALF}
+    limits |= {
+        "C9": claims.CHEAPER,
+        "D1": claims.NEAR,
+        "D2": claims.CURED,
+        "D3": claims.CURED,
+        "D4": claims.HALF,
+    }
     for key, limit in limits.items():
         assert f"{limit:g}" in CLAIMS[key].rule
     for claim in CLAIMS.values():
