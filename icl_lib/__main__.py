@@ -24,6 +24,7 @@ from icl_lib import __version__, bayes, cluster, parallel, recipes, speed, sweep
 from icl_lib._validate import nearest
 from icl_lib.evaluation import Predictor, excess_risk, learning_curves, squared_errors
 from icl_lib.model import Transformer
+from icl_lib.naming import NO_NAME, told_at_every_prefix
 from icl_lib.samplers import ConvexCombination, FunctionClass, Mixture, ReluNetwork, in_words
 from icl_lib.sweeps import runs
 from icl_lib.training import CHECKPOINT, Parent, Run, Setting, fit, reached, write_whole
@@ -65,13 +66,15 @@ def _best(function_class: FunctionClass) -> str:
     return "approximate Bayes" if approximate else "Bayes"
 
 
-def _compare(
-    model: Transformer, function_class: FunctionClass, noise: float, n_prompts: int, seed: int
-) -> pd.DataFrame:
-    """Learning curves of the model and of Bayes for its own training distribution, on each of its classes."""
+def _compare(model: Transformer, setting: Setting, n_prompts: int, seed: int) -> pd.DataFrame:
+    """Learning curves of the model and of Bayes for its own training distribution, on each of its classes.
+
+    A model that knows names is not told any: Bayes is not either.
+    """
+    function_class, noise = setting.function_class, setting.noise
     best = _best(function_class)
     predictors: dict[str, Predictor] = {
-        "transformer": model,
+        "transformer": told_at_every_prefix(model, NO_NAME) if setting.named else model,
         best: bayes.predictor(function_class, noise=noise),
     }
     tables = []
@@ -79,7 +82,7 @@ def _compare(
         errors = squared_errors(
             predictors,
             part,
-            n_examples=model.config.max_examples,
+            n_examples=model.config.max_examples - (setting.named > 0),
             n_prompts=n_prompts,
             seed=seed,
             noise=noise,
@@ -161,8 +164,7 @@ def _measure(run: Run, name: str, out: Path, n_prompts: int) -> pd.DataFrame:
 
     write("losses", pd.DataFrame({"step": range(run.step), "loss": run.losses}))
     run.model.cpu().half().float().eval()
-    setting = run.setting
-    table = _compare(run.model, setting.function_class, setting.noise, n_prompts, seed=0)
+    table = _compare(run.model, run.setting, n_prompts, seed=0)
     return write("curves", table)
 
 
@@ -313,9 +315,8 @@ def _seconds(text: str) -> float:
 def _evaluate(options: argparse.Namespace) -> None:
     model = weights.load(options.model).to(options.device)
     assert model.card is not None, "what is loaded from a file has a card"
-    function_class = weights.trained_on(model.card)
-    noise = model.card["recipe"].get("noise", 0.0)  # cards from before there was any
-    table = _compare(model, function_class, noise, options.n_prompts, options.seed)
+    setting = Setting.from_dict(model.card["recipe"])
+    table = _compare(model, setting, options.n_prompts, options.seed)
     if options.csv:
         write_whole(Path(options.csv), partial(table.to_csv, index=False))
         print(f"wrote {options.csv}")

@@ -238,8 +238,8 @@ def combination_models() -> list[str]:
     """The shipped models of lines and sines in equal parts: of each size the one that was trained longest."""
     longest: dict[str, str] = {}
     for name in available():
-        if prior_of(name) == "line+sine-0.5":
-            size = recipes.parts(name).size
+        size = recipes.parts(name).size
+        if prior_of(name) == "line+sine-0.5" and size != "micro":
             longest[size] = max(longest.get(size, name), name, key=_steps)
     return sorted(longest.values(), key=lambda name: list(SIZES).index(recipes.parts(name).size))
 

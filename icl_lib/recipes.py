@@ -116,6 +116,9 @@ def many_types(count: int, seed: int) -> Mixture:
     )
 
 
+TOLD_POINTS = 12
+"""Points in a prompt that may have a name: the name, up to 10 in-context examples, and a query."""
+
 TASK_COUNTS = (2**4, 2**6, 2**8, 2**10, 2**12, 2**16, None)
 """How many linear functions of 8 dimensions a training has met; None: a new one in each prompt."""
 
@@ -216,6 +219,17 @@ def _of_tasks(count: int | None, steps: int, seed: int) -> Setting:
         seed=seed,
         examples=Ramp(start=9, stop=17, by=2, every=steps // 12),
         noise=TASK_NOISE,
+    )
+
+
+def _told(share: float, seed: int) -> Setting:
+    """Lines and sines with up to 10 examples, a `share` of whose prompts say which of the two they are."""
+    return Setting(
+        function_class=line_and_sine(0.5),
+        model=TransformerConfig.of_size("micro", dim=2, max_examples=TOLD_POINTS),
+        steps=1250,
+        seed=seed,
+        named=share,
     )
 
 
@@ -336,6 +350,9 @@ RECIPES: dict[str, Setting] = {
         for seed in BRIEF_SEEDS
         if count > 2 or seed != BRIEF_SEEDS[0]  # sine-tiny and line+sine-0.5-tiny are those
     },
+    # What it is worth to be told the class: in half of the prompts, three seeds, and in all of them.
+    **{f"line+sine-0.5-micro-told{_seeded(seed)}": _told(0.5, seed) for seed in BRIEF_SEEDS},
+    "line+sine-0.5-micro-always-told": _told(1.0, BRIEF_SEEDS[0]),
     # Few tasks or many, and as many prompts. More than 1,024 are hardly told from one another: one seed will do.
     **{
         f"tasks-{count or 'unlimited'}-tiny{_seeded(seed)}": _of_tasks(

@@ -41,13 +41,14 @@ from torch.nn.functional import pad
 from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
-from icl_lib import bayes
+from icl_lib import bayes, naming
 from icl_lib._validate import check_count, check_fraction, check_not_negative, check_positive
 from icl_lib.model import INITIALISATIONS, Transformer, TransformerConfig
 from icl_lib.muon import Muon
 from icl_lib.parallel import ALONE, Group
 from icl_lib.samplers import (
     FunctionClass,
+    Mixture,
     check_seed,
     describe,
     sample_prompts,
@@ -65,6 +66,8 @@ _REPORT_SEED = 2**32 - 1  # an evaluation seed that the book's own evaluations d
 _SMOOTHING = 0.02  # share of the newest step in the smoothed loss
 # Smoothed loss, in units of the error of predicting zero, beyond which a run is given up. A step as bad is not saved.
 _DIVERGED = 10.0
+# Width below which a step's time is that of its many small operations, not of the memory.
+_NARROW = 64
 
 
 class TrainingDiverged(RuntimeError):
@@ -147,6 +150,8 @@ class Setting:
         optimiser: "muon", or "adam" for Adam on everything at `adamw_rate`, as in Garg et al.
         parent: the finished model that the run starts from; None to start from nothing.
         noise: standard deviation of the noise on the values of the prompts.
+        named: share of the prompts that say which of a mixture's two classes their function is from; see `naming`. If
+            above zero, all prompts have the coordinate and the point for it, and the model takes both.
 
     Raises:
         ValueError: a value outside its range, or dimensions that disagree.
@@ -171,14 +176,19 @@ class Setting:
     optimiser: str = "muon"
     parent: Parent | None = None
     noise: float = 0.0
+    named: float = 0.0
 
     def __post_init__(self) -> None:
         for name, kind in (("function_class", FunctionClass), ("model", TransformerConfig)):
             if not isinstance(getattr(self, name), kind):
                 raise ValueError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}")
-        if self.function_class.dim != self.model.dim:
+        check_fraction("named", self.named)
+        if self.named:
+            self._check_named()
+        if self.function_class.dim + (self.named > 0) != self.model.dim:
+            room = " and the name one more" if self.named else ""
             raise ValueError(
-                f"the model takes dimension {self.model.dim}, the function class has {self.function_class.dim}"
+                f"the model takes dimension {self.model.dim}, the function class has {self.function_class.dim}{room}"
             )
         for name, ramp, most in (
             ("dims", self.dims, self.model.dim),
@@ -240,6 +250,17 @@ class Setting:
                     f"{self.dim_at(step)} dimensions at step {step}"
                 )
 
+    def _check_named(self) -> None:
+        """Refuse names where there are no two classes, and what is not made for the coordinate that they stand in."""
+        mixed = self.function_class
+        if not isinstance(mixed, Mixture) or len(mixed.classes) != len(naming.NAMES):
+            raise ValueError(f"names are for a mixture of two classes, got {mixed!r}")
+        if self.dims is not None or self.deep_supervision:
+            raise ValueError(
+                "prompts with names have neither a curriculum over dims nor deep supervision, "
+                f"got {self.dims} and {self.deep_supervision}"
+            )
+
     def annealed(self, at: int, steps: int) -> Setting:
         """The setting whose first `at` steps are this one's, and whose rates then fall to zero over `steps` more.
 
@@ -287,7 +308,7 @@ class Setting:
         return self.model.dim if self.dims is None else self.dims.at(step)
 
     def points_at(self, step: int) -> int:
-        """How many points a prompt of `step` has."""
+        """How many points a prompt of `step` has, that of the name among them."""
         return self.model.max_examples if self.examples is None else self.examples.at(step)
 
     def prompts(
@@ -298,15 +319,19 @@ class Setting:
         function_class = (
             self.function_class if dim == self.model.dim else self.function_class.at_dim(dim)
         )
-        xs, ys, _ = sample_prompts(
+        seed = training_seed(self.seed)
+        number = step if self.parent is None else self.parent.steps + step
+        xs, ys, component = sample_prompts(
             function_class,
             self.batch_size,
-            self.points_at(step),
-            seed=training_seed(self.seed),
-            step=step if self.parent is None else self.parent.steps + step,
+            self.points_at(step) - (self.named > 0),
+            seed=seed,
+            step=number,
             noise=self.noise,
             device=device,
         )
+        if self.named:
+            return naming.with_name(xs, ys, naming.names_of(component, self.named, seed, number))
         return pad(xs, (0, self.model.dim - dim)), ys
 
     def as_dict(self) -> dict[str, Any]:
@@ -579,7 +604,7 @@ def train_steps(
     """Do one training step per item, to the end of the setting if it has one; yields the loss before each step.
 
     On a GPU the step is compiled and its matrix products are in bfloat16. On a CPU neither pays at these sizes; there
-    the batch is taken in slices of 16 prompts, whose activations stay in the cache.
+    the batch is taken in slices of 16 prompts, whose activations stay in the cache, or whole by the narrowest models.
 
     How a batch is cut, into slices or among processes, changes the order in which its gradients are added up, and so
     their last digits: in the tests' runs of 30 steps no weight by more than `ADDED_UP`.
@@ -601,7 +626,8 @@ def train_steps(
     # Prompts and posteriors are computed in double precision, which Apple's GPUs do not have.
     exact = torch.device("cpu") if device.type == "mps" else device
     on_gpu = _on_gpu(device)
-    slice_size = micro_batch or (setting.batch_size if on_gpu else 16)
+    whole = on_gpu or setting.model.width < _NARROW
+    slice_size = micro_batch or (setting.batch_size if whole else 16)
     errors: nn.Module = _Errors(model, probes, on_gpu)
     local: Callable[[], AbstractContextManager[None]] = nullcontext
     if group.size > 1:
@@ -659,12 +685,12 @@ def train_steps(
 def _excess_meter(setting: Setting) -> Callable[[Transformer], float] | None:
     """Measures a model's mean excess risk over exact Bayes on fixed prompts; None if the posterior is not known.
 
-    With a ReluNetwork in the class, the posterior and so the excess are approximate.
+    With a ReluNetwork in the class, the posterior and so the excess are approximate. Names are not told.
     """
     xs, ys, _ = sample_prompts(
         setting.function_class,
         _REPORT_PROMPTS,
-        setting.model.max_examples,
+        setting.model.max_examples - (setting.named > 0),
         seed=_REPORT_SEED,
         noise=setting.noise,
     )
@@ -677,7 +703,8 @@ def _excess_meter(setting: Setting) -> Callable[[Transformer], float] | None:
     @torch.no_grad()
     def excess(model: Transformer) -> float:
         device = next(model.parameters()).device
-        return ((model(xs.to(device), ys.to(device)).cpu() - ys).square().mean() - floor).item()
+        asked = naming.told_at_every_prefix(model, naming.NO_NAME) if setting.named else model
+        return ((asked(xs.to(device), ys.to(device)).cpu() - ys).square().mean() - floor).item()
 
     return excess
 

@@ -154,10 +154,16 @@ def test_the_list_can_be_cut_short():
 def test_what_is_no_exact_posterior_is_not_called_one(capsys, monkeypatch):
     network = Mixture((ReluNetwork(1), DenseLinear(1)), (0.5, 0.5))
     for function_class, name in ((network, "approximate Bayes"), (DenseLinear(1), "Bayes")):
-        table = command_line._compare(
-            Transformer(TransformerConfig(1, 4, 1, 1, 8)), function_class, 0.0, 8, 0
-        )
+        setting = Setting(function_class, TransformerConfig(1, 4, 1, 1, 8))
+        table = command_line._compare(Transformer(setting.model), setting, 8, 0)
         assert set(table.predictor) == {"transformer", name}
+
+
+def test_a_model_that_knows_names_is_compared_without_them():
+    mixture = Mixture((DenseLinear(1), ReluNetwork(1)), (0.5, 0.5))
+    setting = Setting(mixture, TransformerConfig(2, 4, 1, 1, 8), named=0.5)
+    table = command_line._compare(Transformer(setting.model), setting, 8, 0)
+    assert sorted(set(table.n_examples)) == [0, 1, 2]
 
 
 def test_a_missing_extra_is_named(tmp_path):

@@ -140,7 +140,7 @@ def test_the_reference_has_every_public_name():
 def test_the_exercises_have_five_to_a_chapter_and_their_solutions_are_true():
     text = EXERCISES.read_text(encoding="utf-8")
     chapters = re.findall(r"^## (.*?)$(.*?)^````$", text, flags=re.MULTILINE | re.DOTALL)
-    assert len(chapters) == 5
+    assert len(chapters) == 6
     for _, body in chapters:
         asked, solved = body.split("````{dropdown}")
         assert re.findall(r"^(\d)\. ", asked, flags=re.MULTILINE) == list("12345")
@@ -160,6 +160,10 @@ def test_the_exercises_have_five_to_a_chapter_and_their_solutions_are_true():
     six = found["after_six"]
     assert six["Lasso"] < six["transformer"] < six["least squares"]
     assert found["turned"] > 2 * found["upright"]
+    assert found["named"] < found["nothing"] / 2
+    assert found["misled"] > 1.1 * found["unnamed"]
+    doubting, misinformed = found["doubting"], found["misinformed"]
+    assert misinformed[1] > 1.1 * doubting[1]
     distance = found["distance"]
     assert distance["doubting Bayes"] < distance["exact Bayes"]
     assert distance["doubting Bayes"] > 0.5 * halfway["transformer"]

@@ -15,12 +15,13 @@ def besides(card: dict[str, object]) -> str:
     """What was unusual in a model's training."""
     recipe = card["recipe"]
     assert isinstance(recipe, dict)
-    noise = recipe.get("noise") or 0.0
+    noise, named = recipe.get("noise") or 0.0, recipe.get("named") or 0.0
     told = (
         ("a second loss", recipe.get("deep_supervision")),
         ("went on from earlier weights", recipe.get("parent")),
         ("first weights as GPT-2's", recipe.get("initialisation") == "gpt2"),
         (f"noise of {noise:.2g}", noise),
+        (f"the class named in {named:.0%} of the prompts", named),
     )
     return "; ".join(words for words, so in told if so)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from icl_lib import weights
 from icl_lib.claims import Measure
@@ -85,6 +86,27 @@ def ratio_of_ratios(
     found = means[:, :1] * means[:, 3:] / (means[:, 1:2] * means[:, 2:3])
     low, high = interval_of(found[1:])
     return found[0].item(), low.item(), high.item()
+
+
+def over_seeds(over: Sequence[pd.Series], under: Sequence[pd.Series]) -> Measure:
+    """The ratio of two means over the same prompts and over seeds, with its 90% bootstrap interval over both.
+
+    Args:
+        over: what is above the line, by prompt, one for each seed.
+        under: what is below it, likewise.
+    """
+    columns = torch.from_numpy(np.column_stack([*over, *under]).astype(float))
+    seeds = len(over)
+
+    def ratios(means: Tensor, drawn: Tensor) -> Tensor:
+        above, below = (part.gather(1, drawn).mean(1) for part in means.split(seeds, dim=1))
+        return (above / below)[:, None]
+
+    resampled = resampled_means(columns)
+    drawn = np.random.default_rng(1).integers(seeds, size=(len(resampled), seeds))
+    value = ratios(columns.mean(0, keepdim=True), torch.arange(seeds)[None])
+    low, high = interval_of(ratios(resampled, torch.from_numpy(drawn)))
+    return value.item(), low.item(), high.item()
 
 
 def less(one: pd.Series, other: pd.Series, factor: float = 1.0) -> bool:
