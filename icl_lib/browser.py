@@ -71,7 +71,11 @@ MANIFEST = "manifest.json"
 WEIGHTS = "weights"
 """What the graph of a shape calls the file that holds a model's weights."""
 POSTERIORS = (*PREFIX_BAYES, *BAYES, SMOOTH)
-"""What the page computes exactly, but for the priors of BAND_BAYES."""
+"""What the page computes exactly, but for BANDS."""
+BANDS = (*BAND_BAYES, MIXED)
+"""Priors of lines and sines in any bands, and what a reader can pretrain on."""
+LINEARS = (*LINEAR, MIXED)
+"""What the page has the best linear predictor of."""
 PRETRAINING = ("initial", "prompts", "step", "look")
 """The graphs by which the page pretrains a model."""
 _FOLDED = 2048
@@ -376,7 +380,7 @@ def publish_bayes(name: str, folder: Path) -> dict[str, Any]:
 
 
 def publish_bands(name: str, folder: Path) -> dict[str, Any]:
-    """Write the graph of exact Bayes with a prior of BAND_BAYES, or with MIXED; returns its entry in the manifest."""
+    """Write the graph of exact Bayes with a prior of BANDS; returns its entry in the manifest."""
     other = _doubt() | (_prior() if name == MIXED else {})
     names, outputs = ["xs", "ys", "queries", *other], ["mean", "probability"]
     given = (*_example(torch.float64, 1), *other.values())
@@ -386,7 +390,7 @@ def publish_bands(name: str, folder: Path) -> dict[str, Any]:
 
 
 def publish_linear(name: str, folder: Path) -> dict[str, Any]:
-    """Write the graph of the best linear predictor by a prior of LINEAR, or by MIXED; returns its manifest entry."""
+    """Write the graph of the best linear predictor with a prior of LINEARS; returns its entry in the manifest."""
     other = _prior() if name == MIXED else {}
     names, given = ["xs", "ys", "queries", *other], (*_example(torch.float64, 1), *other.values())
     proto = _trace(linear_curve(MIXABLE if name == MIXED else name), given, names, ["mean"])
@@ -492,8 +496,8 @@ def export_site(
         },
         "models": {name: (publish_model, name, folder) for name in names},
         "bayes": {name: (publish_bayes, name, folder) for name in POSTERIORS},
-        "bands": {name: (publish_bands, name, folder) for name in (*BAND_BAYES, MIXED)},
-        "linear": {name: (publish_linear, name, folder) for name in (*LINEAR, MIXED)},
+        "bands": {name: (publish_bands, name, folder) for name in BANDS},
+        "linear": {name: (publish_linear, name, folder) for name in LINEARS},
     }
     entries = _side_by_side([call for group in calls.values() for call in group.values()], jobs)
     manifest: dict[str, dict[str, Any]] = {group: {} for group in calls}

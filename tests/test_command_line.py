@@ -326,7 +326,7 @@ def export_only(monkeypatch):
 
     The site has been built with all predictors, each of which takes long, and its graphs are tested.
     """
-    for group in ("POSTERIORS", "BAND_BAYES", "LINEAR", "PRETRAINING"):
+    for group in ("POSTERIORS", "BANDS", "LINEARS", "PRETRAINING"):
         monkeypatch.setattr(browser, group, ())
     return lambda *names: monkeypatch.setattr(browser, "page_models", lambda: names)
 
