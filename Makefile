@@ -144,8 +144,12 @@ lint: $(TOOLS)
 types: $(TOOLS)
 	$(BIN)/mypy
 
+# Tests that start processes of their own, as many as there are processors, have the machine for themselves.
+PROCESSES := tests/test_sweeps.py tests/test_parallel.py
+
 unit: $(GRAPHS) $(TOOLS)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore=tests/browser -n 3 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore=tests/browser $(PROCESSES:%=--ignore=%) -n 3 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PROCESSES)
 
 # The unit tests of the library with the oldest versions that it allows, in an environment of their own. Old packages
 # warn of what has since been deprecated in others.

@@ -1,6 +1,7 @@
 """Public signatures carry shapes; in the tests they are checked at run time."""
 
 import json
+import signal
 from pathlib import Path
 
 import jaxtyping
@@ -39,3 +40,11 @@ def site_graph():
         pytest.fail("the site's graphs are not those of the library as it is: make graphs")
     entries = json.loads(manifest.read_text())
     return lambda group, name: LIVE / entries[group][name]["file"]
+
+
+@pytest.fixture
+def heeds_ctrl_c():
+    """Ctrl-C raises KeyboardInterrupt, though whoever runs the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

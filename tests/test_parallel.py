@@ -113,6 +113,7 @@ def press(times):
         os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_of_several_processes_none_stops_within_a_step_however_often_it_is_told():
     with training._interrupt_after_step(at_once=False) as interrupted:
         assert not interrupted()

@@ -126,7 +126,7 @@ def test_equal_recipes_are_one_run_and_others_have_another_name():
         (changed("grid", seed=[]), r"must be a list of values, got \[\]"),
         (changed("every", seed=3), r"seed must stand in \[grid\] or in \[every\], not in both"),
         (changed("every", steps=None), r"steps must stand in \[grid\] or in \[every\]"),
-        (changed("every", size="tinny"), "size must be one of tiny, .*got 'tinny'"),
+        (changed("every", size="tinny"), "size must be one of micro, tiny, .*got 'tinny'"),
         (changed("every", size=["tiny"]), r"size must be one of .*got \['tiny'\]"),
         (changed("grid", mixture=["line+sin"]), "no class 'sin' to draw from; did you mean sine"),
         (changed("grid", mixture=[["line", "sine"]]), r"must be written as 'line\+sine\+plane' is"),
@@ -401,7 +401,7 @@ def kill_a_run_then_the_driver(first, sweep, path, out):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for a run's process in /proc")
 def test_a_killed_run_and_a_killed_driver_are_gone_on_from(cluster, sweep, tmp_path):
-    path, out = grid_file(tmp_path, "seed = [1, 2, 3]", steps=150), tmp_path / "out"
+    path, out = grid_file(tmp_path, "seed = [1, 2]", steps=200), tmp_path / "out"
     with driver(cluster, path, out) as first:
         try:
             kill_a_run_then_the_driver(first, sweep, path, out)
@@ -417,8 +417,9 @@ def test_a_killed_run_and_a_killed_driver_are_gone_on_from(cluster, sweep, tmp_p
     assert_as_if_nothing_had_happened(path, out, tmp_path)
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_loses_nothing(sweep, tmp_path):
-    path, out = grid_file(tmp_path, "seed = [1]", steps=400), tmp_path / "out"
+    path, out = grid_file(tmp_path, "seed = [1]", steps=200), tmp_path / "out"
 
     def press():
         wait_for(lambda: checkpoints(out))
@@ -430,7 +431,7 @@ def test_ctrl_c_loses_nothing(sweep, tmp_path):
     assert "stopping; every run saves where it stands" in said
     (checkpoint,) = checkpoints(out)
     step, _ = reached(checkpoint)
-    assert 0 < step < 400
+    assert 0 < step < 200
     status, said, _ = sweep(path)
     assert status == 0 and f"begun at step {step}" in said
     assert_as_if_nothing_had_happened(path, out, tmp_path)
@@ -438,11 +439,11 @@ def test_ctrl_c_loses_nothing(sweep, tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of three megabytes that can be made larger."""
+    """A disk of two megabytes that can be made larger."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True, text=True
     )
     if mounted.returncode:
         pytest.skip(f"no file system may be mounted here: {mounted.stderr.strip()}")
@@ -453,7 +454,7 @@ def small_disk(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
 def test_a_full_disk_loses_nothing(sweep, tmp_path, small_disk):
     path, (out, enlarge) = grid_file(tmp_path, steps=40), small_disk
-    # The first checkpoints of both fit, but no second one beside them.
+    # A checkpoint has 1.2 megabytes: one fits, but neither a second one that is to take its place, nor another run's.
     status, said, err = sweep(path, folder=out)
     assert status == 1
     assert len(re.findall(r"failed: .*[Nn]o space left", said)) >= 1, said

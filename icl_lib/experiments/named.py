@@ -367,11 +367,7 @@ def conditions(tables: Tables) -> dict[str, bool]:
             wrong(model, "sine", 1)[1] > 1 for model in TOLD
         ),
         "misled_bayes_errs_more": over_seeds(misled, [believer] * len(TOLD))[2] < 1,
-        "halfway_line_hurts": below("nothing", "line", "halfway"),
-        "halfway_sine_hurts": below("nothing", "sine", "halfway"),
         "halfway_no_name_helps": not any(below(said, "nothing", "halfway") for said in CLASSES),
-        "six_sine_helps": below("sine", "nothing", "frequency 6"),
         "six_sine_hardly_helps": not below("sine", "nothing", "frequency 6", factor=0.9),
-        "six_line_hurts": below("nothing", "line", "frequency 6"),
     }
     return {f"named.{name}": bool(holds) for name, holds in found.items()}
