@@ -522,7 +522,7 @@ def _side_by_side(calls: list[tuple[Any, ...]], jobs: int) -> Iterator[dict[str,
 
 
 def _lean() -> None:
-    """Let a process that only traces leave out what takes a fifth of its time.
+    """Let a process that only traces leave out what takes an eighth of its time.
 
     That is the search for cycles among millions of small objects, and the note at each operation of where it came from.
     """

@@ -8,6 +8,7 @@ x_1, y_1, ..., x_i and nothing later, so one pass gives the prediction at every 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, sqrt
 from typing import Any
@@ -312,7 +313,7 @@ class Transformer(nn.Module):
         queries: Float[Tensor, "batch queries dim"],
     ) -> Float[Tensor, "batch queries"]:
         """As `predict_curve`, for callers whose prompts are sound: they are not checked."""
-        return self.attending_curve(xs, ys, queries)[0]
+        return self._curve(xs, ys, queries, lambda weights: None)
 
     def attention(
         self,
@@ -344,14 +345,24 @@ class Transformer(nn.Module):
         queries: Float[Tensor, "batch queries dim"],
     ) -> tuple[Float[Tensor, "batch queries"], Float[Tensor, "batch layers heads queries seen"]]:
         """What `predict_curve` and `attention` return, in one pass; prompts are not checked."""
+        attention: list[Tensor] = []
+        curve = self._curve(xs, ys, queries, attention.append)
+        return curve, torch.stack(attention, dim=1)
+
+    def _curve(
+        self,
+        xs: Float[Tensor, "batch examples dim"],
+        ys: Float[Tensor, "batch examples"],
+        queries: Float[Tensor, "batch queries dim"],
+        told: Callable[[Tensor], object],
+    ) -> Float[Tensor, "batch queries"]:
+        """The curve; `told` is called with the attention of the queries in each block, (B, heads, Q, 2n + 1)."""
         context = 2 * xs.shape[1]
         tokens = torch.cat((self._tokens(xs, ys), queries), dim=1)
         index = torch.arange(tokens.shape[1], device=tokens.device)
         stream = self.read_in(tokens) + self.positions(index.clamp(max=context))
         earlier = index[None, :context] < index[:, None]
-        attention = []
         for block in self.blocks:
             stream, weights = block(stream, earlier)
-            attention.append(weights[:, :, context:])
-        curve = self.read_out(self.norm(stream[:, context:]))[..., 0]
-        return curve, torch.stack(attention, dim=1)
+            told(weights[:, :, context:])
+        return self.read_out(self.norm(stream[:, context:]))[..., 0]

@@ -105,6 +105,10 @@ class Explorer(LiveWidget):
             )
         return name
 
+    def model_of(self, name: str) -> str | Transformer:
+        """By what the front end calls it, a model: the reader's own itself, a shipped one by its name."""
+        return self.own.get(name, name)
+
 
 def serve(
     widget: anywidget.AnyWidget,

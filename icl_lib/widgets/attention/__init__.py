@@ -153,20 +153,17 @@ class AttentionExplorer(Explorer):
     _in_range = within(RANGES)
 
     def _check_head(self) -> None:
-        config = page.curve_and_attention(self._shown(self.model)).model.config
+        config = page.curve_and_attention(self.model_of(self.model)).model.config
         for name, most in (("layer", config.layers), ("head", config.heads)):
             if not 1 <= getattr(self, name) <= most:
                 raise ValueError(
                     f"{name} must be in [1, {most}] for {self.model}, got {getattr(self, name)}"
                 )
 
-    def _shown(self, name: str) -> str | Transformer:
-        return self.own.get(name, name)
-
     def _compute(
         self, content: dict[str, Any], arrays: Sequence[np.ndarray]
     ) -> Sequence[np.ndarray]:
-        mean, weights = answers(self._shown(content["model"]), *arrays)
+        mean, weights = answers(self.model_of(content["model"]), *arrays)
         return [mean, weights.ravel(), np.array(weights.shape[:2], dtype=float)]
 
     def truth(self, xs: np.ndarray) -> np.ndarray:
@@ -182,7 +179,7 @@ class AttentionExplorer(Explorer):
         self._check_head()
         xs = np.array(draw_inputs(self.seed, self.n_examples))
         ys = self.truth(xs)
-        mean, weights = answers(self._shown(self.model), xs, ys, np.array([self.query, *QUERIES]))
+        mean, weights = answers(self.model_of(self.model), xs, ys, np.array([self.query, *QUERIES]))
         self.first = {
             "mean": mean.round(6).tolist(),
             "attention": weights.ravel().round(6).tolist(),

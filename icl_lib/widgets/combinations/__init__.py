@@ -240,7 +240,7 @@ class ConvexExplorer(Explorer):
     _is_doubt = traitlets.validate("doubt")(check_doubt)
 
     def _compute(self, content: dict[str, Any], arrays: list[np.ndarray]) -> list[np.ndarray]:
-        model = self.own.get(content["model"], content["model"])
+        model = self.model_of(content["model"])
         lines = curves(model, content["bayes"], content["weight"], *arrays, doubt=content["doubt"])
         return [lines[name] for name in (*COMPUTED, "probability")]
 
@@ -253,7 +253,7 @@ class ConvexExplorer(Explorer):
     def _picture(self, weight: float) -> dict[str, Any]:
         """Lines and numbers of the first view at a weight."""
         xs = np.array(draw_inputs(self.seed, self.n_examples))
-        model = self.own.get(self.model, self.model)
+        model = self.model_of(self.model)
         ys, truth = self.truth(xs, weight), self.truth(QUERIES, weight)
         lines = curves(model, self.bayes, weight, xs, ys, QUERIES, doubt=self.doubt)
         return {

@@ -322,7 +322,7 @@ class SelectionExplorer(Explorer):
         inputs, values = arrays
         ys = values.reshape(content["prompts"], -1)
         xs = inputs.reshape(*ys.shape, -1)
-        model = self.own.get(content["model"], content["model"])
+        model = self.model_of(content["model"])
         found = answers(model, content["bayes"], content["weight"], xs, ys)
         return [found[name] for name in ANSWERS]
 
@@ -336,7 +336,7 @@ class SelectionExplorer(Explorer):
         dim, name = self.dims[self.size], self._name()
         counts = sorted({*(nnz for nnz in FRAMES if nnz < dim), self.nnz, dim})
         xs, batches = draw_batches(self.seed, counts, dim=dim)
-        model = self.own.get(name, name)
+        model = self.model_of(name)
         pictures = {
             nnz: summary(ys, answers(model, self.bayes[self.size], self.share, xs, ys))
             for nnz, ys in zip(counts, batches, strict=True)
