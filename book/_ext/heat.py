@@ -22,8 +22,8 @@ SCRIPT = Path(__file__).with_name("heat.js")
 LEAST = 1e-3  # smaller shares have no tint; one has the deepest
 FULL = {"more": 72, "less": 45}  # percent of the hue: the words on it can still be read
 MEANT = {
-    "oracle": "exact Bayes that knows the test's class",
-    "own": "exact Bayes with the model's own mixture",
+    "oracle": "exact Bayes that knows the test’s class",
+    "own": "exact Bayes with the model’s own mixture",
 }
 
 

@@ -9,7 +9,7 @@ from icl_lib.experiments import weight
 from .conftest import SITE
 
 PAGE = "book/sweeps.html"
-OWN = "exact Bayes with the model's own mixture"
+OWN = "exact Bayes with the model’s own mixture"
 
 
 @pytest.fixture(scope="module")
