@@ -144,8 +144,8 @@ lint: $(TOOLS)
 types: $(TOOLS)
 	$(BIN)/mypy
 
-# Tests that start processes of their own, as many as there are processors, have the machine for themselves.
-PROCESSES := tests/test_sweeps.py tests/test_parallel.py
+# Tests whose processes fill the machine, or give way to all others on it, have it for themselves.
+PROCESSES := $(addprefix tests/test_,sweeps.py parallel.py priority.py)
 
 unit: $(GRAPHS) $(TOOLS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore=tests/browser $(PROCESSES:%=--ignore=%) -n 3 --dist worksteal

@@ -227,27 +227,6 @@ def test_a_run_without_an_end_is_let_go_on_annealed_and_extended(tmp_path, capsy
     assert json.loads(longer.read_text())["prompts"]["before"] == (at + 5) * 8
 
 
-def test_a_run_for_a_time_leaves_the_machine_to_others(tmp_path):
-    command = f"train line-tiny --folder {tmp_path} --for 2s --n-prompts 8"
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import os, sys, torch; from icl_lib.__main__ import main; "
-            "status = main(sys.argv[1:]); "
-            "print('niceness', os.nice(0), 'threads', torch.get_num_threads()); sys.exit(status)",
-            *command.split(),
-        ],
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "niceness 19 threads 1" in done.stdout
-    assert "of 2500 steps done" in done.stdout or "steps done; the same command" in done.stdout
-
-
 @pytest.mark.parametrize(
     ("text", "seconds"), [("2h", 7200), ("90min", 5400), ("2h30m", 9000), ("45s", 45)]
 )
