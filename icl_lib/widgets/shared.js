@@ -493,8 +493,8 @@ const PATIENCE = 150; // milliseconds that an answer may take before what is old
     `wanted()` is the request that answers the view of the moment, `answer(numbers, request)` draws, `failed()` returns what to
     add to the message, `opened(models)` learns which models there are; `beforehand(request)` draws what was computed
     beforehand for a view, until the engine has answered, and returns what to say of it; null if there is nothing of that view.
-    `invitation` says what a reader can do. `root()` is the widget, which is marked while files arrive (aria-busy), and when its lines and numbers have not been
-    those of the view for a while (data-stale): the first picture answers round 0. */
+    `invitation` says what a reader can do. `root()` is the widget, which is marked while files arrive (aria-busy), and when its
+    lines and numbers have not been those of the view for a while (data-stale): the first picture answers round 0. */
 function livingEngine({ el, model, protocol, wanted, answer, failed, opened, root, beforehand = () => null, invitation = 'Drag me.' }) {
   let engine = null;
   let stage = 'still'; // still, loading, live, failed
