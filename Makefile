@@ -96,7 +96,7 @@ results: $(ENVIRONMENT)
 
 # --- the site --------------------------------------------------------------------------------------------------------
 
-# The graphs are exported beside the notebooks.
+# The graphs are exported beside the notebooks and the pages.
 site:
 	@$(MAKE) $(SIDE_BY_SIDE) $(SITE)/.built
 	@echo "The site is in $(SITE)."
@@ -125,9 +125,15 @@ notebooks:
 	@$(MAKE) $(SIDE_BY_SIDE) $(OUTPUTS)
 
 # Pages are always read anew: a warning of a page that has not changed since would otherwise be given only once.
-$(SITE)/.built: $(OUTPUTS) $(PAGES) $(RUNTIME) $(GRAPHS) $(ASSETS)
+$(SITE)/.pages: $(OUTPUTS) $(PAGES) $(ASSETS)
 	@rm -rf $(SITE) _build/.doctrees
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter-book build . --warningiserror --keep-going --quiet
+	@touch $@
+
+# The pages know nothing of the graphs, which are exported meanwhile.
+$(SITE)/.built: $(SITE)/.pages $(RUNTIME) $(GRAPHS)
+	@rm -rf $(SITE)/live
+	@cp -R book/_vendor/live $(SITE)/live
 	@touch $@
 
 # --- what must hold --------------------------------------------------------------------------------------------------

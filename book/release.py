@@ -26,7 +26,7 @@ def archive(site: Path, path: Path) -> None:
     """Write a built site and its server into a zip file."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         for source in sorted(site.rglob("*")):
-            if source.is_file() and source.name != ".built":
+            if source.is_file() and source.name not in (".built", ".pages"):
                 file.write(source, Path(path.stem, "site", source.relative_to(site)))
         file.write(ROOT / "book" / "serve.py", Path(path.stem, "serve.py"))
         file.writestr(f"{path.stem}/README.txt", HOW.format(version=icl_lib.__version__))

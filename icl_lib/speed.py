@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from bisect import bisect_right
 from dataclasses import replace
 from itertools import islice
 from statistics import median
@@ -48,11 +48,20 @@ def training_flops(setting: Setting, done: int = 0, end: int | None = None) -> f
     end = setting.steps if end is None else end
     if end is None:
         raise ValueError("a run without a number of steps needs an end to count to")
-    points = (setting.points_at(step) for step in range(done, end))
     return sum(
-        count * model_flops(setting.model, setting.batch_size, n)
-        for n, count in Counter(points).items()
+        count * model_flops(setting.model, setting.batch_size, points)
+        for points, count in _lengths(setting, done, end).items()
     )
+
+
+def _lengths(setting: Setting, done: int, end: int) -> dict[int, int]:
+    """How many of the steps from `done` to `end` have prompts of each number of points, which never falls."""
+    counts = {}
+    while done < end:
+        points = setting.points_at(done)
+        after = bisect_right(range(end), points, lo=done, key=setting.points_at)
+        counts[points], done = after - done, after
+    return counts
 
 
 def matrix_product_rate(device: torch.device | str = "cpu") -> float:
@@ -99,11 +108,12 @@ def training_seconds(setting: Setting, done: int = 0) -> float:
         raise ValueError("a run without a number of steps takes as long as it is let")
     if done >= setting.steps:
         return 0.0
-    points = [setting.points_at(step) for step in range(done, setting.steps)]
+    lengths = _lengths(setting, done, setting.steps)
+    first, last = min(lengths), max(lengths)
     slow = step_seconds(setting, setting.steps - 1)
-    fast = slow if points[0] == points[-1] else step_seconds(setting, done)
-    slope = (slow - fast) / max(1, points[-1] - points[0])
-    return sum(fast + slope * (n - points[0]) for n in points)
+    fast = slow if first == last else step_seconds(setting, done)
+    slope = (slow - fast) / max(1, last - first)
+    return sum(count * (fast + slope * (points - first)) for points, count in lengths.items())
 
 
 def duration(seconds: float) -> str:

@@ -49,13 +49,14 @@ def test_the_archive_of_the_site_serves_itself(tmp_path):
     site = tmp_path / "html"
     (site / "book").mkdir(parents=True)
     (site / "book" / "intro.html").write_text("the first page")
-    (site / ".built").touch()
+    for stamp in (".built", ".pages"):
+        (site / stamp).touch()
     archive(site, tmp_path / "book-1.zip")
     with zipfile.ZipFile(tmp_path / "book-1.zip") as file:
         file.extractall(tmp_path / "there")
     folder = tmp_path / "there" / "book-1"
     assert {path.name for path in folder.iterdir()} == {"README.txt", "serve.py", "site"}
-    assert not (folder / "site" / ".built").exists()
+    assert {path.name for path in (folder / "site").iterdir()} == {"book"}
     command = (folder / "README.txt").read_text().split("\n    ")[1].split()
     assert command == ["python3", "serve.py", "site"]
     server = subprocess.Popen(

@@ -7,28 +7,20 @@ words such as "C6: supported" become a badge on every page, and `{measures}` dra
 
 import re
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from icl_lib import figures, results
+from icl_lib import figures, prose
 from icl_lib.claims import CLAIMS, OURS, VERDICTS, Claim, Finding
-from icl_lib.experiments import findings
 
 Cell = nodes.Node | str
 
 
 class Place(nodes.General, nodes.Element):
     """Where the ledger will stand."""
-
-
-@cache
-def found() -> dict[str, Finding]:
-    """What the stored tables say of the claims."""
-    return findings({name: results.read(name) for name in results.EXPERIMENTS})
 
 
 class MeasuresDirective(SphinxDirective):
@@ -39,7 +31,7 @@ class MeasuresDirective(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Draw them."""
-        return [raw(found()[key].draw()._repr_html_()) for key in self.arguments[0].split()]
+        return [raw(prose.stored().findings[key].draw()._repr_html_()) for key in self.arguments[0].split()]
 
 
 class LedgerDirective(SphinxDirective):
@@ -104,12 +96,13 @@ def table(rows: Sequence[Sequence[Cell]], heads: Sequence[str], *classes: str) -
 
 def overview() -> nodes.table:
     """All claims, a line each, which leads to its section."""
+    found = prose.stored().findings
 
     def line(key: str, claim: Claim) -> list[Cell]:
         link = nodes.reference("", key, refid=key.lower(), internal=True)
-        if key not in found():
+        if key not in found:
             return [link, claim.statement, badge("not tested"), "", "", ""]
-        finding = found()[key]
+        finding = found[key]
         number = figures.estimate(*finding.measures[claim.headline])
         others = ", ".join(
             f"{who.removeprefix('null: ')}: {claim.judge(measures)}"
@@ -181,8 +174,9 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     places = list(doctree.findall(Place))
     if not places:
         return
+    found = prose.stored().findings
     for place in places:
-        sections = [entry(app, docname, claim, found().get(key)) for key, claim in CLAIMS.items()]
+        sections = [entry(app, docname, claim, found.get(key)) for key, claim in CLAIMS.items()]
         place.replace_self([overview(), *sections])
 
 

@@ -12,7 +12,7 @@ LOG = logging.getLogger(__name__)
 
 def complain(app: Sphinx) -> None:
     """Warn of each fault in the prose; warnings stop the build."""
-    for complaint in prose.check(Path(app.srcdir)):
+    for complaint in prose.check(Path(app.srcdir), prose.stored()):
         LOG.warning(complaint)
 
 
