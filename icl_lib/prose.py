@@ -90,7 +90,7 @@ def stored() -> Facts:
 
 
 def _categorised(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with its words as categories: rows are chosen by them thousands of times, and numbers compare faster."""
+    """The table with its words as categories, by which rows are chosen thousands of times."""
     words = table.columns[[pd.api.types.is_string_dtype(kind) for kind in table.dtypes]]
     return table.astype(dict.fromkeys(words, "category"))
 

@@ -307,7 +307,7 @@ def facts():
 
 @pytest.fixture(scope="module")
 def faults():
-    """What is wrong in the prose where a table says that the linear predictor errs a thousand times more, all others half."""
+    """The prose's faults where a table has the linear predictor err a thousand times more, all others half as much."""
 
     def read(name):
         table = results.read(name)

@@ -31,7 +31,10 @@ class MeasuresDirective(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Draw them."""
-        return [raw(prose.stored().findings[key].draw()._repr_html_()) for key in self.arguments[0].split()]
+        return [
+            raw(prose.stored().findings[key].draw()._repr_html_())
+            for key in self.arguments[0].split()
+        ]
 
 
 class LedgerDirective(SphinxDirective):
