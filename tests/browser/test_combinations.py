@@ -21,6 +21,7 @@ from .conftest import DESKTOP, PHONE, REPOSITORY, SWITCH, Gate, Visit, strike_tw
 expect.set_options(timeout=30_000)
 
 CHAPTER = "notebooks/convex_combinations.html"
+ALONE = "embed/combinations.html"
 PATIENCE = 90_000  # milliseconds, for a busy machine
 LINES = ("transformer", "mixture", "linear", "oracle")
 Open = Callable[..., Visit]
@@ -35,9 +36,9 @@ def live(page: Page) -> None:
     page.wait_for_selector("[data-stage=live]", timeout=PATIENCE)
 
 
-def open_chapter(visit: Open, query: str = "", **how: Any) -> Visit:
-    """The chapter, once its explorer stands on the page."""
-    opened = visit(CHAPTER + query, **how)
+def open_explorer(visit: Open, query: str = "", *, path: str = ALONE, **how: Any) -> Visit:
+    """A page, once its explorer stands on it: it alone, since a chapter takes more than twice as long to open."""
+    opened = visit(path + query, **how)
     opened.page.set_default_timeout(PATIENCE)
     opened.page.wait_for_selector("[data-stage]")
     return opened
@@ -77,15 +78,15 @@ def paths(page: Page) -> dict[str, str]:
 
 
 def open_live(visit: Open, query: str = "a=0.5", **how: Any) -> Page:
-    """The chapter, opened by a link to a view, which is live at once."""
-    page = open_chapter(visit, f"?{query}", **how).page
+    """The explorer, opened by a link to a view, which is live at once."""
+    page = open_explorer(visit, f"?{query}", **how).page
     live(page)
     page.locator(".icl-plot").last.scroll_into_view_if_needed()
     return page
 
 
 def test_the_first_picture_needs_no_models_and_the_next_one_fetches_them(visit: Open) -> None:
-    opened = open_chapter(visit, size=(1280, 500))
+    opened = open_explorer(visit, size=(1280, 500))
     page = opened.page
     expect(widget(page)).to_have_attribute("data-stage", "still")
     expect(page.locator(".icl-still")).to_be_hidden()
@@ -123,7 +124,7 @@ def test_the_still_figures_plot_is_of_the_live_ones_size(visit: Open) -> None:
 
 
 def test_the_live_picture_continues_the_still_one(visit: Open) -> None:
-    page = open_chapter(visit).page
+    page = open_explorer(visit).page
     drawn = page.evaluate(
         """() => Object.fromEntries(['truth', 'transformer', 'mixture', 'linear', 'oracle'].map((name) =>
              [name, document.querySelector(`.icl-still .icl-plot path.icl-${name}`).getAttribute('d')]))"""
@@ -152,7 +153,7 @@ def fetched(opened: Visit) -> list[str]:
 def test_it_wakes_by_itself_near_the_screen_unless_data_are_to_be_saved(
     visit: Open, eager: bool
 ) -> None:
-    opened = open_chapter(visit, size=(1280, 400), eager=eager)
+    opened = open_explorer(visit, path=CHAPTER, size=(1280, 400), eager=eager)
     page = opened.page
     expect(widget(page)).to_have_attribute("data-stage", "still")
     assert not fetched(opened)
@@ -166,7 +167,7 @@ def test_it_wakes_by_itself_near_the_screen_unless_data_are_to_be_saved(
 
 
 def test_on_the_first_screen_it_wakes_by_itself(visit: Open) -> None:
-    live(open_chapter(visit, size=(1280, 1600), eager=True).page)
+    live(open_explorer(visit, size=(1280, 1600), eager=True).page)
 
 
 OPACITY = "all => all.map((one) => getComputedStyle(one).opacity)"
@@ -177,7 +178,7 @@ def test_the_first_drag_finds_lines_and_numbers_and_what_is_done_until_it_wakes_
     visit: Open,
 ) -> None:
     gate = Gate()
-    page = open_chapter(visit, prepare=gate.across("**/live/*.onnx")).page
+    page = open_explorer(visit, prepare=gate.across("**/live/*.onnx")).page
     before, first = paths(page), page.locator(NUMBERS).all_text_contents()
     slider = page.get_by_role("slider", name="Combination weight")
     slider.focus()
@@ -539,7 +540,7 @@ def tour(page: Page) -> Any:
 
 
 def test_a_tour_is_taken_by_keyboard_and_left_at_any_time(visit: Open) -> None:
-    page = open_chapter(visit).page
+    page = open_explorer(visit).page
     start = page.get_by_role("button", name="Take the tour")
     start.focus()
     page.keyboard.press("Enter")
@@ -564,20 +565,20 @@ def test_a_tour_is_taken_by_keyboard_and_left_at_any_time(visit: Open) -> None:
 
 
 def test_a_link_leads_to_a_step_of_the_tour_or_beside_it(visit: Open) -> None:
-    page = open_chapter(visit, "?tour=5").page
+    page = open_explorer(visit, "?tour=5").page
     assert (state(page)["weight"], state(page)["doubt"]) == (0.5, 1e-6)
     expect(tour(page)).to_contain_text("5 of 6 Given one chance in a million")
     page.get_by_role("button", name="Now a faster sine").click()
     assert (state(page)["weight"], state(page)["frequency"]) == (0, 8)
     page.get_by_role("button", name="Finish").click()
     expect(tour(page)).to_be_hidden()
-    page = open_chapter(visit, "?tour=3&a=0.3").page
+    page = open_explorer(visit, "?tour=3&a=0.3").page
     assert state(page)["weight"] == 0.3
     expect(tour(page)).to_contain_text("You have moved on")
 
 
 def test_places_have_names(visit: Open) -> None:
-    page = open_chapter(visit, f"?{PLACED}").page
+    page = open_explorer(visit, f"?{PLACED}").page
     places = page.get_by_label("Go to a place with a name")
     assert places.input_value() == ""
     places.select_option("Five examples")
@@ -638,7 +639,7 @@ def test_a_view_travels_by_its_link(visit: Open) -> None:
     assert link == page.url
     wanted, drawn = state(page), (settled(page), paths(page))
 
-    other = open_chapter(visit, f"?{urlsplit(link).query}").page
+    other = open_explorer(visit, f"?{urlsplit(link).query}").page
     live(other)
     keys = (
         "weight",
@@ -661,7 +662,7 @@ def test_a_view_travels_by_its_link(visit: Open) -> None:
 
 
 def test_the_address_keeps_its_anchor_and_forgets_after_a_reset(visit: Open) -> None:
-    page = open_chapter(visit, "?other=1#conclusions").page
+    page = open_explorer(visit, "?other=1#conclusions").page
     page.get_by_role("slider", name="Combination weight").focus()
     page.keyboard.press("ArrowLeft")
     page.wait_for_url(lambda url: "a=0.49" in url)
@@ -796,7 +797,7 @@ def missing(pattern: str) -> Callable[[Page], None]:
 def test_a_failure_is_told_and_the_first_picture_stays(
     visit: Open, prepare: Callable[[Page], None], said: str
 ) -> None:
-    opened = open_chapter(visit, prepare=prepare)
+    opened = open_explorer(visit, prepare=prepare)
     page = opened.page
     page.get_by_role("slider", name="Slope of the line").focus()
     page.keyboard.press("ArrowRight")

@@ -18,6 +18,7 @@ from .conftest import PHONE, Gate, Visit
 expect.set_options(timeout=30_000)
 
 CHAPTER = "notebooks/model_selection.html"
+ALONE = "embed/selection.html"
 PATIENCE = 90_000  # milliseconds, for a busy machine
 Open = Callable[..., Visit]
 
@@ -39,17 +40,17 @@ def settled(page: Page) -> dict[str, Any]:
     return page.evaluate("document.querySelector('[data-stage]').icl.numbers")
 
 
-def open_chapter(visit: Open, query: str = "", **how: Any) -> Visit:
-    """The chapter, once its explorer stands on the page."""
-    opened = visit(CHAPTER + query, **how)
+def open_explorer(visit: Open, query: str = "", *, path: str = ALONE, **how: Any) -> Visit:
+    """A page, once its explorer stands on it: it alone, since a chapter takes more than twice as long to open."""
+    opened = visit(path + query, **how)
     opened.page.set_default_timeout(PATIENCE)
     opened.page.wait_for_selector("[data-stage]")
     return opened
 
 
 def open_live(visit: Open, query: str = "?n=10", **how: Any) -> Page:
-    """The chapter, opened by a link to a view, which is live at once."""
-    page = open_chapter(visit, query, **how).page
+    """The explorer, opened by a link to a view, which is live at once."""
+    page = open_explorer(visit, query, **how).page
     settled(page)
     return page
 
@@ -65,7 +66,7 @@ def test_the_first_picture_needs_neither_scripts_nor_models(visit: Open) -> None
 
 
 def test_the_widget_takes_the_stills_place_and_asks_for_nothing(visit: Open) -> None:
-    opened = open_chapter(visit, size=(1280, 500))
+    opened = open_explorer(visit, path=CHAPTER, size=(1280, 500))
     page = opened.page
     expect(page.locator("[data-stage]")).to_have_attribute("data-stage", "still")
     expect(page.locator(".icl-still")).to_be_hidden()
@@ -76,7 +77,7 @@ def test_the_widget_takes_the_stills_place_and_asks_for_nothing(visit: Open) -> 
 
 def test_what_is_shown_until_an_answer_comes_says_of_what_it_is(visit: Open) -> None:
     gate = Gate()
-    page = open_chapter(visit, prepare=gate.across("**/live/*.onnx")).page
+    page = open_explorer(visit, prepare=gate.across("**/live/*.onnx")).page
     plot = page.locator("[data-stage] .icl-plot path.icl-oracle")
     before = plot.get_attribute("d")
     page.get_by_role("slider", name="Nonzero coefficients").focus()
@@ -191,7 +192,7 @@ def test_a_shared_link_opens_the_same_view(visit: Open) -> None:
 
 
 def test_a_link_that_cannot_be_read_says_so(visit: Open) -> None:
-    page = open_chapter(visit, "?p=0.3&k=99&n=x").page
+    page = open_explorer(visit, "?p=0.3&k=99&n=x").page
     expect(page.locator(".icl-note").last).to_contain_text("could not be read in full (p, k, n)")
 
 
@@ -261,7 +262,7 @@ def test_a_missing_model_is_named_and_can_be_asked_for_again(visit: Open) -> Non
         else:
             route.continue_()
 
-    opened = open_chapter(
+    opened = open_explorer(
         visit,
         "?size=tiny&p=0.5",
         wait_until="load",
@@ -298,7 +299,7 @@ def test_the_table_holds_what_is_drawn(visit: Open) -> None:
 
 
 def test_every_model_on_offer_is_in_the_book(visit: Open) -> None:
-    page = open_chapter(visit).page
+    page = open_explorer(visit).page
     manifest = page.evaluate("fetch('../live/manifest.json').then((r) => r.json())")
     offered = [name for models in SelectionExplorer().models.values() for _, name in models]
     assert len(offered) == 17
@@ -328,7 +329,7 @@ def test_a_models_file_is_opened_and_kept_and_one_of_other_functions_refused(vis
         xs, ys = draw_batch(4, 2, dim=8)
         here = summary(ys, answers("dense8+sparse8-0.5-slim", "dense8+sparse8", 0.5, xs, ys))
         found = settled(page)
-        page = open_chapter(visit, "?size=yours&seed=4&k=2").page
+        page = open_explorer(visit, "?size=yours&seed=4&k=2").page
         page.wait_for_function(
             "document.querySelector('[data-stage]').icl.state.model === 'yours-linear'"
         )
