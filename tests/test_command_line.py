@@ -9,10 +9,9 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 
+import onnx
 import pandas as pd
 import pytest
 
@@ -25,12 +24,15 @@ from icl_lib import (
     browser,
     load,
     recipes,
+    speed,
     weights,
 )
 from icl_lib import __main__ as command_line
 from icl_lib.__main__ import main
 from icl_lib.samplers import in_words
 from icl_lib.training import CHECKPOINT, Run, Setting
+
+from .children import library
 
 _OWN = """
 steps = 40
@@ -111,13 +113,8 @@ def test_the_list_fits_the_terminal_and_loses_nothing(columns):
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     if columns:
         environment["COLUMNS"] = str(columns)
-    out = subprocess.run(
-        [sys.executable, "-m", "icl_lib", "list"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
-    ).stdout
+    out, err = library("list", environment=environment).communicate()
+    assert not err
     table = out.split("\n\n")[0].splitlines()
     assert max(map(len, table)) <= (columns or 100)
     assert (len(table) == 1 + len(recipes.RECIPES)) == (columns == 600)
@@ -185,6 +182,7 @@ def test_the_version_is_told(capsys):
 @pytest.mark.usefixtures("quick")
 def test_a_run_without_an_end_is_let_go_on_annealed_and_extended(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(command_line, "_step_back", lambda: None)  # this process stays as it is
+    monkeypatch.setattr(speed, "_PRODUCT_SECONDS", 0.01)
     monkeypatch.setitem(recipes.RECIPES, "open", replace(QUICK, steps=None, warmup=2))
     folder = tmp_path / "open"
     train = ["train", "open", "--folder", str(folder), "--n-prompts", "20"]
@@ -273,15 +271,8 @@ def test_a_failure_exits_with_1_and_a_reason_without_a_trace(tmp_path, capsys):
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_exits_with_130_and_leaves_a_checkpoint_and_tables(tmp_path, stop):
-    command = f"train line-tiny --folder {tmp_path} --save-every 2 --n-prompts 8"
-    child = subprocess.Popen(
-        f"{sys.executable} -m icl_lib --threads 1 {command}".split(),
-        cwd=Path(__file__).parents[1],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = f"--threads 1 train line-tiny --folder {tmp_path} --save-every 2 --n-prompts 8"
+    child = library(*command.split())
     deadline = time.monotonic() + 120
     while (
         not (tmp_path / CHECKPOINT).exists()
@@ -301,10 +292,15 @@ def test_a_stop_exits_with_130_and_leaves_a_checkpoint_and_tables(tmp_path, stop
 
 @pytest.fixture
 def export_only(monkeypatch):
-    """Makes an export write these models alone.
+    """Makes an export write these models alone, and of graphs nothing but a name.
 
     The site has been built with all predictors, each of which takes long, and its graphs are tested.
     """
+    monkeypatch.setattr(
+        browser,
+        "export_shape",
+        lambda config, dtype: onnx.ModelProto(producer_name=f"{config}, {dtype}"),
+    )
     for group in ("POSTERIORS", "BANDS", "LINEARS", "PRETRAINING"):
         monkeypatch.setattr(browser, group, ())
     return lambda *names: monkeypatch.setattr(browser, "page_models", lambda: names)
@@ -327,8 +323,7 @@ def test_export_writes_graphs_named_by_their_hash(tmp_path, export_only):
     assert (tmp_path / "engine.js").exists()
 
 
-def test_export_replaces_what_it_wrote_and_nothing_else(tmp_path, export_only, monkeypatch):
-    monkeypatch.setattr(browser, "export_shape", cache(browser.export_shape))
+def test_export_replaces_what_it_wrote_and_nothing_else(tmp_path, export_only):
     for name in ("mine.onnx", "line-tiny.0123456789ab.onnx"):
         (tmp_path / name).write_bytes(b"a stranger's")
     export_only("line-tiny", "sine-tiny")

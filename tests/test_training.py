@@ -1,10 +1,9 @@
 """Resuming gives the very weights, also after kill -9; divergence stops; training learns."""
 
 import json
+import math
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +37,8 @@ from icl_lib.training import (
 )
 from icl_lib.weights import parent, save
 
+from .children import Child
+
 MODEL = TransformerConfig(dim=2, max_examples=5, layers=1, heads=2, width=16)
 SETTING = Setting(
     DenseLinear(2),
@@ -50,24 +51,22 @@ SETTING = Setting(
     warmup=10,
 )
 OPEN = replace(SETTING, steps=None)  # the same start: the curriculum ends at step 30
-_CHILD = """
-import torch
-torch.set_num_threads(1)
-from pathlib import Path
-from tests.test_training import OPEN, SETTING
-from icl_lib.training import Run, fit
-{call}
-"""
 
 
-def child(call):
-    """Another process that trains."""
-    return subprocess.Popen(
-        [sys.executable, "-c", _CHILD.format(call=call)],
-        cwd=Path(__file__).parents[1],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        text=True,
+# What another process does.
+
+
+def train(setting, folder, save_every=4, seconds=math.inf):
+    fit(setting, folder, save_every=save_every, seconds=seconds, progress=False)
+
+
+def anneal(long, folder):
+    fit(
+        OPEN.annealed(24, 300),
+        folder,
+        save_every=4,
+        progress=False,
+        begin=lambda: Run.branch(OPEN, long, 300),
     )
 
 
@@ -80,11 +79,11 @@ def await_checkpoint(path, process, seen=0):
         time.sleep(0.002)
 
 
-def kill_again_and_again(call, folder, delays=(0.0, 0.05, 0.12, 0.3)):
-    """Run `call` as often as there are delays, killing each that long after it has saved."""
+def kill_again_and_again(folder, *call, delays=(0.0, 0.05, 0.12, 0.3)):
+    """Make a call as often as there are delays, killing each process that long after it has saved."""
     kills, path = 0, folder / CHECKPOINT
     for delay in delays:
-        process = child(call)
+        process = Child(*call)
         await_checkpoint(path, process, path.stat().st_mtime_ns if path.exists() else 0)
         time.sleep(delay)
         if process.poll() is None:
@@ -112,8 +111,7 @@ def assert_same(one, other):
 
 
 def test_a_run_killed_at_any_moment_resumes_to_the_very_same_weights(tmp_path, uninterrupted):
-    call = f"fit(SETTING, {str(tmp_path)!r}, save_every=4, progress=False)"
-    kill_again_and_again(call, tmp_path)
+    kill_again_and_again(tmp_path, train, SETTING, tmp_path)
     run = fit(SETTING, tmp_path, progress=False)
     assert run.step == SETTING.steps
     assert_same(weights(tmp_path), uninterrupted[1])
@@ -130,13 +128,13 @@ def run_to(setting, folder, step):
 
 
 def test_an_open_run_killed_at_any_moment_goes_on_as_if_it_had_not_been(tmp_path):
-    call = f"fit(OPEN, {str(tmp_path / 'cut')!r}, save_every=4, progress=False)"
-    kill_again_and_again(call, tmp_path / "cut", (0.0, 0.1))
-    reached = Run.resume(OPEN, tmp_path / "cut").step
+    cut = tmp_path / "cut"
+    kill_again_and_again(cut, train, OPEN, cut, delays=(0.0, 0.1))
+    reached = Run.resume(OPEN, cut).step
     assert reached > 0 and reached % 4 == 0
-    run_to(OPEN, tmp_path / "cut", reached + 7)
+    run_to(OPEN, cut, reached + 7)
     run_to(OPEN, tmp_path / "whole", reached + 7)
-    assert_same(weights(tmp_path / "cut"), weights(tmp_path / "whole"))
+    assert_same(weights(cut), weights(tmp_path / "whole"))
 
 
 def test_an_open_run_is_the_run_of_a_set_length_until_its_rates_fall(tmp_path):
@@ -156,13 +154,9 @@ def test_an_open_run_is_the_run_of_a_set_length_until_its_rates_fall(tmp_path):
 
 def test_an_anneal_killed_at_any_moment_resumes_though_the_long_run_has_gone_on(tmp_path):
     run_to(OPEN, tmp_path, 24)
-    long, cut = str(tmp_path / CHECKPOINT), tmp_path / "anneal"
-    call = (
-        f"fit(OPEN.annealed(24, 300), {str(cut)!r}, save_every=4, progress=False, "
-        f"begin=lambda: Run.branch(OPEN, Path({long!r}), 300))"
-    )
-    whole = Run.branch(OPEN, tmp_path / CHECKPOINT, 300)
-    kill_again_and_again(call, cut, (0.0, 0.1, 0.2))
+    long, cut = tmp_path / CHECKPOINT, tmp_path / "anneal"
+    whole = Run.branch(OPEN, long, 300)
+    kill_again_and_again(cut, anneal, long, cut, delays=(0.0, 0.1, 0.2))
     run_to(OPEN, tmp_path, 40)
     for _ in train_steps(whole):
         pass
@@ -188,9 +182,9 @@ def test_a_run_ends_when_its_time_is_up_with_a_checkpoint(tmp_path):
 
 
 def test_a_second_process_in_a_folder_is_refused_and_a_dead_one_holds_nothing(tmp_path):
-    first = child(f"fit(OPEN, {str(tmp_path)!r}, save_every=1, progress=False)")
+    first = Child(train, OPEN, tmp_path, 1)
     await_checkpoint(tmp_path / CHECKPOINT, first)
-    second = child(f"fit(OPEN, {str(tmp_path)!r}, seconds=0.1, progress=False)")
+    second = Child(train, OPEN, tmp_path, 4, 0.1)
     _, said = second.communicate(timeout=120)
     assert second.returncode != 0 and f"another process is training in {tmp_path}" in said
     assert first.poll() is None
