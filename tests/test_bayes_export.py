@@ -301,7 +301,9 @@ def test_a_class_of_ones_own_has_a_module_of_bands(n, data):
 
 
 def test_a_class_of_ones_own_has_a_graph(tmp_path):
-    module = bayes.band_module(OWN).eval()
+    components = bayes.band_module(OWN).components
+    coarse = bayes.Resolution(cells=8, keep=8, split=2, levels=1)  # traced in a third of the time
+    module = bayes.BandPosterior(components, resolution=coarse).eval()
     drawn = sample_prompts(Bump(), 1, 5, seed=1)
     given = drawn.xs.double(), drawn.ys.double(), inputs(0)[2]
     names = ["xs", "ys", "queries"]

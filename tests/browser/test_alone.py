@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from .conftest import Visit
-from .test_combinations import PATIENCE, Open, live, open_live, settled, state
+from .test_combinations import CHAPTER, PATIENCE, Open, live, open_live, settled, state
 
 expect.set_options(timeout=30_000)
 
@@ -41,7 +41,7 @@ def test_it_needs_itself_and_the_engine_and_nothing_of_the_theme(visit: Open, na
 
 
 def test_the_line_to_copy_shows_this_very_view_within_another_page(visit: Open) -> None:
-    page = open_live(visit, "a=0.3&n=6&seed=3&pts=0_4*p0.5_-1.25&doubt=1e-6")
+    page = open_live(visit, "a=0.3&n=6&seed=3&pts=0_4*p0.5_-1.25&doubt=1e-6", path=CHAPTER)
     page.get_by_role("checkbox", name="Oracle").uncheck()
     wanted, numbers = state(page), settled(page)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
