@@ -23,9 +23,10 @@ def use_installed_katex(app: Sphinx, config: Config) -> None:
     """Set formulas with the very version of KaTeX whose style sheet and fonts the site serves."""
     config.katex_js_path = str(Path(app.srcdir) / "node_modules/katex/dist/katex.min.js")
     katex.KATEX_DEFAULT_OPTIONS["throwOnError"] = True
-    katex.STARTUP_TIMEOUT = (
-        120.0  # seconds; on a busy machine node takes longer than the 5 that are usual
-    )
+    # Seconds; on a busy machine node takes longer than the 5 that are usual.
+    katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 120.0
+    # Of the two ways to node only that by a port tries again where node has its socket but does not listen yet.
+    katex.KaTeXServer.start_server_process = katex.KaTeXServer.start_network_socket
 
 
 def first_sentences(doctree: nodes.document) -> str:

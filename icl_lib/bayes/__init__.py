@@ -44,6 +44,7 @@ from icl_lib.bayes.graphs import (
 from icl_lib.bayes.parts import MAX_SUPPORTS
 from icl_lib.bayes.posterior import (
     Posterior,
+    latent_posterior,
     posterior_curve,
     posterior_predictive,
     predictor,
@@ -64,6 +65,7 @@ __all__ = [
     "SmoothPosterior",
     "band_module",
     "curve_module",
+    "latent_posterior",
     "posterior_coefficients",
     "posterior_curve",
     "posterior_predictive",

@@ -13,8 +13,9 @@ from torch import Tensor
 from icl_lib._validate import check_not_negative, check_positive, check_prompts, check_queries
 from icl_lib.bayes import tasks
 from icl_lib.bayes.bands import FINE, Resolution, n_cells, zoom
-from icl_lib.bayes.parts import Parts, covariance_of, expand, features_of, values_of
+from icl_lib.bayes.parts import Part, Parts, covariance_of, expand, features_of, values_of
 from icl_lib.bayes.regression import JITTER, Noise, regress
+from icl_lib.latents import Interval
 from icl_lib.samplers import FunctionClass
 from icl_lib.tasks import TaskSet
 
@@ -115,6 +116,48 @@ def posterior_curve(
         mean = tasks.curve_means(function_class, xs, ys, queries, assumed).to(ys.dtype)
         return mean, mean.new_ones(len(mean), 1)
     return _in_chunks(function_class, xs, ys, queries, assumed, resolution)
+
+
+def latent_posterior(
+    function_class: FunctionClass,
+    xs: Float[Tensor, "batch examples 1"],
+    ys: Float[Tensor, "batch examples"],
+    *,
+    noise: float = 0.0,
+    jitter: float = JITTER,
+    resolution: Resolution = FINE,
+) -> tuple[Float[Tensor, " cells"], Float[Tensor, "batch cells"]]:
+    """What the examples say of a class's latent number, such as the frequency of a Sinusoid.
+
+    Args:
+        function_class: a class whose latent is an interval.
+        xs: inputs, shape (B, n, 1); n may be 0.
+        ys: values, shape (B, n), in units of f.
+        noise: standard deviation of the noise on `ys`, in units of f.
+        jitter: standard deviation of the noise assumed besides, in units of f.
+        resolution: how finely the interval is resolved.
+
+    Returns:
+        The centres (C,) of equal cells of the interval, and the probability (B, C) of each; float64.
+
+    Raises:
+        ValueError: as for `posterior_predictive`; or a class whose latent is no interval.
+    """
+    assumed = check(function_class, xs, ys, noise, jitter)
+    band = function_class.latent
+    if not isinstance(band, Interval):
+        raise ValueError(
+            f"function_class must have a latent that is an interval, as Sinusoid(1, 5), got {function_class!r}"
+        )
+    part = Part(function_class)
+    values, _, log_mass = zoom((part,), xs.double(), ys.double()[:, None], Noise(assumed), resolution)
+    count = n_cells(band, resolution, 1)
+    width = (band.high - band.low) / count
+    cell = ((values[..., 0] - band.low) / width).long().clamp(0, count - 1)
+    mass = torch.zeros(len(xs), count, dtype=torch.float64, device=xs.device)
+    mass.scatter_add_(1, cell, log_mass.softmax(1))
+    places = torch.arange(count, dtype=torch.float64, device=xs.device)
+    return band.low + width * (places + 0.5), mass
 
 
 def predictor(
