@@ -11,6 +11,9 @@ SHELL := bash
 .SUFFIXES:
 .PHONY: book site results test lint types unit oldest notebooks graphs browser browsers chromium bench picture clean distclean help
 
+# What a process imports is compiled once and kept, though the caller may forbid it: else each would compile all anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_FLAGS ?=
 PORT ?= 8000
