@@ -150,7 +150,9 @@ def latent_posterior(
             f"function_class must have a latent that is an interval, as Sinusoid(1, 5), got {function_class!r}"
         )
     part = Part(function_class)
-    values, _, log_mass = zoom((part,), xs.double(), ys.double()[:, None], Noise(assumed), resolution)
+    values, _, log_mass = zoom(
+        (part,), xs.double(), ys.double()[:, None], Noise(assumed), resolution
+    )
     count = n_cells(band, resolution, 1)
     width = (band.high - band.low) / count
     cell = ((values[..., 0] - band.low) / width).long().clamp(0, count - 1)
