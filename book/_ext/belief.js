@@ -22,7 +22,7 @@
   };
 
   figure.addEventListener('input', draw);
-  figure.querySelector('.icl-belief-choices').hidden = false;
+  figure.querySelector('.icl-believes-choices').hidden = false;
   // A reloaded page keeps its choices.
   draw();
 })();

@@ -114,26 +114,26 @@ def markup() -> str:
     )
     box = f'viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
     share = 100 * now["line"]
-    return f"""<figure class="icl-belief">
-<div class="icl-belief-choices" hidden>
+    return f"""<figure class="icl-believes">
+<div class="icl-believes-choices" hidden>
 <fieldset><legend>the function</legend>{choices}</fieldset>
-<label class="icl-belief-slider">examples
+<label class="icl-believes-slider">examples
 <input type="range" min="0" max="{MOST}" value="{FIRST}" aria-label="Examples">
 <output>{FIRST}</output></label>
 </div>
-<div class="icl-belief-plots">
+<div class="icl-believes-plots">
 <div><p>The function (thin), its examples, and exact Bayes (dashed)</p>
 <svg {box} aria-label="The function and the curve of exact Bayes">
 <path class="is-axis" d="M0 {HEIGHT // 2}H{WIDTH}M{WIDTH // 2} 0V{HEIGHT}"/>
 <path class="is-truth" d="{first["truth"]}"/><path class="is-mean" d="{now["mean"]}"/>{dots}</svg>
-<p class="icl-belief-ends"><span>x = −3</span><span>0</span><span>3</span></p></div>
+<p class="icl-believes-ends"><span>x = −3</span><span>0</span><span>3</span></p></div>
 <div><p>Belief in each frequency, if it is a sine</p>
 <svg {box} aria-label="The belief in each frequency">
 <path class="is-axis" d="M0 {HEIGHT}H{WIDTH}"/><path class="is-mass" d="{now["mass"]}"/></svg>
-<p class="icl-belief-ends"><span>ω = 1</span><span>3</span><span>5</span></p></div>
+<p class="icl-believes-ends"><span>ω = 1</span><span>3</span><span>5</span></p></div>
 </div>
-<div class="icl-belief-bar" aria-hidden="true"><span class="is-line" style="width: {share:.2f}%"></span></div>
-<p class="icl-belief-ends" aria-hidden="true"><span>a line</span><span>a sine</span></p>
+<div class="icl-believes-bar" aria-hidden="true"><span class="is-line" style="width: {share:.2f}%"></span></div>
+<p class="icl-believes-ends" aria-hidden="true"><span>a line</span><span>a sine</span></p>
 <figcaption aria-live="polite">{now["told"]}</figcaption>
 <script type="application/json">{json.dumps(all_pictures, ensure_ascii=False)}</script>
 <script>{SCRIPT.read_text(encoding="utf-8")}</script>

@@ -7,7 +7,7 @@ PAGE = "book/exact_bayes.html"
 
 def test_it_follows_the_slider_and_the_function(visit):
     page = visit(PAGE).page
-    figure, told = page.locator(".icl-belief"), page.locator(".icl-belief figcaption")
+    figure, told = page.locator(".icl-believes"), page.locator(".icl-believes figcaption")
     mass = figure.locator("path.is-mass")
     expect(told).to_contain_text("After 3 examples")
     before = mass.get_attribute("d")
@@ -18,7 +18,7 @@ def test_it_follows_the_slider_and_the_function(visit):
     assert figure.locator("circle:visible").count() == 4
     page.get_by_label("a line").check()
     expect(told).to_contain_text("is all but sure of a line")
-    bar = figure.locator(".icl-belief-bar")
+    bar = figure.locator(".icl-believes-bar")
     width, whole = (
         part.evaluate("part => part.clientWidth") for part in (bar.locator(".is-line"), bar)
     )
@@ -31,6 +31,6 @@ def test_it_follows_the_slider_and_the_function(visit):
 
 def test_without_scripts_it_shows_three_examples(visit):
     page = visit(PAGE, javascript=False).page
-    expect(page.locator(".icl-belief figcaption")).to_contain_text("After 3 examples")
-    expect(page.locator(".icl-belief-choices")).to_be_hidden()
-    assert page.locator(".icl-belief circle:visible").count() == 3
+    expect(page.locator(".icl-believes figcaption")).to_contain_text("After 3 examples")
+    expect(page.locator(".icl-believes-choices")).to_be_hidden()
+    assert page.locator(".icl-believes circle:visible").count() == 3
