@@ -21,8 +21,8 @@ server.accept()[0].sendall(b"here")
 
 
 @pytest.fixture
-def katex_as_it_was(monkeypatch):
-    """What the book changes of the extension is undone afterwards; the server of formulas is a slow one."""
+def slow_katex(monkeypatch):
+    """The server of formulas is a slow one; what the book changes of the extension is undone afterwards."""
     for owner, name in (
         (katex, "STARTUP_TIMEOUT"),
         (katex, "RENDER_TIMEOUT"),
@@ -37,7 +37,7 @@ def katex_as_it_was(monkeypatch):
     monkeypatch.setattr(katex.KaTeXServer, "build_command", build_command)
 
 
-@pytest.mark.usefixtures("katex_as_it_was")
+@pytest.mark.usefixtures("slow_katex")
 # The extension leaves it to Python to close the sockets of its attempts.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_formulas_are_set_though_their_server_is_slow_to_listen(tmp_path):

@@ -19,7 +19,7 @@ from torch import Tensor
 from icl_lib import bayes
 from icl_lib.recipes import SINE, line_and_sine
 from icl_lib.widgets.plot import as_prompt, draw_inputs, mean_square
-from icl_lib.widgets.still import pretty
+from icl_lib.widgets.still import REACH, curve_path, pretty
 
 SCRIPT = Path(__file__).with_name("belief.js")
 FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -29,20 +29,8 @@ FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 MOST, FIRST = 12, 3
 SEED = 37  # whose first inputs lie apart
-REACH, TOP = 3.0, 2.5
-WIDTH, HEIGHT = 600, 300
-
-
-def path(across: np.ndarray, up: np.ndarray) -> str:
-    """A line through points from 0 to 1, the second from the bottom."""
-    return "M" + "L".join(
-        f"{WIDTH * x:.1f} {HEIGHT * (1 - y):.1f}" for x, y in zip(across, up, strict=True)
-    )
-
-
-def curve(xs: np.ndarray, ys: np.ndarray) -> str:
-    """A function as drawn."""
-    return path((xs / REACH + 1) / 2, (np.clip(ys / TOP, -1.2, 1.2) + 1) / 2)
+TOP = 2.5
+WIDTH, HEIGHT = 600, 400  # the box of `curve_path`
 
 
 def heap(mass: Tensor) -> str:
@@ -79,7 +67,12 @@ def belief(name: str, n: int) -> dict[str, Any]:
         f"After {count} exact Bayes {class_told}, and errs by {pretty(error)}. "
         f"Half of its belief in a frequency lies in {half(mass)} of {len(mass)} cells."
     )
-    return {"mean": curve(queries, mean[0].numpy()), "mass": heap(mass), "line": line, "told": told}
+    return {
+        "mean": curve_path(queries, mean[0].numpy(), TOP),
+        "mass": heap(mass),
+        "line": line,
+        "told": told,
+    }
 
 
 def pictures() -> dict[str, Any]:
@@ -87,7 +80,7 @@ def pictures() -> dict[str, Any]:
     xs, queries = np.array(draw_inputs(SEED, MOST)), np.linspace(-REACH, REACH, 241)
     return {
         name: {
-            "truth": curve(queries, function(queries)),
+            "truth": curve_path(queries, function(queries), TOP),
             "dots": [
                 [round(WIDTH * (x / REACH + 1) / 2, 1), round(HEIGHT * (1 - y / TOP) / 2, 1)]
                 for x, y in zip(xs, function(xs), strict=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import log, prod
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from icl_lib.bayes.parts import Parts, features_of
@@ -98,6 +99,16 @@ def zoom(
 def n_cells(band: Interval, resolution: Resolution, dimensions: int) -> int:
     """Cells along one band: the fewer, the more bands there are, for their product counts."""
     return max(2, round(resolution.cells * (band.high - band.low) / dimensions**2))
+
+
+def equal_cells(
+    band: Interval, resolution: Resolution, values: Tensor
+) -> tuple[Float[Tensor, " cells"], Tensor]:
+    """The centres of the equal cells that a band alone is cut into, and the number of the one that each value is in."""
+    count = n_cells(band, resolution, 1)
+    width = (band.high - band.low) / count
+    middles = centres([band.low], [width], [count], values)[0, :, 0]
+    return middles, ((values - band.low) / width).long().clamp(0, count - 1)
 
 
 def centres(corner: list[float], width: list[float], shape: list[int], like: Tensor) -> Tensor:

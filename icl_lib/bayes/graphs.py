@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from icl_lib.bayes.bands import COARSE, ZOOMED, Resolution, centres, n_cells, zoom
+from icl_lib.bayes.bands import COARSE, ZOOMED, Resolution, equal_cells, zoom
 from icl_lib.bayes.doubt import smooth_functions
 from icl_lib.bayes.parts import Part, expand, features_of, values_of
 from icl_lib.bayes.regression import JITTER, Noise, krige, regress, updates
@@ -321,11 +321,8 @@ def _wave(
     order: int = 4,
 ) -> Float[Tensor, "rows queries"]:
     """Sum a sin(v x) + b cos(v x) over nodes v, each by its Taylor series about the centre of its equal cell."""
-    count = n_cells(band.latent, resolution, 1)
-    width = (band.high - band.low) / count
-    middle = centres([band.low], [width], [count], x)[0]  # (C, 1)
-    cell = ((frequency - band.low) / width).long().clamp(0, count - 1)
-    distance = frequency - middle[:, 0][cell]
+    middles, cell = equal_cells(band.latent, resolution, frequency)
+    distance = frequency - middles[cell]
     # Each derivative of a sin(v x) + b cos(v x) in v brings a factor x and turns (a, b) to (-b, a).
     a, b = amplitude.unbind(-1)
     terms = []
@@ -333,10 +330,10 @@ def _wave(
         terms += [a * distance**k / factorial(k), b * distance**k / factorial(k)]
         a, b = -b, a
     moments = torch.stack(terms, dim=1)  # (R, 2 (order + 1), N)
-    pooled = moments.new_zeros(len(moments), len(terms), count).scatter_add(
+    pooled = moments.new_zeros(len(moments), len(terms), len(middles)).scatter_add(
         2, cell[:, None].expand(-1, len(terms), -1), moments
     )
-    angle = middle * x  # (C, Q)
+    angle = middles[:, None] * x  # (C, Q)
     wave = pooled[:, 0::2] @ angle.sin() + pooled[:, 1::2] @ angle.cos()
     powers = torch.stack([x**k for k in range(order + 1)])
     return (powers * wave).sum(1)

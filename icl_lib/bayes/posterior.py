@@ -12,8 +12,8 @@ from torch import Tensor
 
 from icl_lib._validate import check_not_negative, check_positive, check_prompts, check_queries
 from icl_lib.bayes import tasks
-from icl_lib.bayes.bands import FINE, Resolution, n_cells, zoom
-from icl_lib.bayes.parts import Part, Parts, covariance_of, expand, features_of, values_of
+from icl_lib.bayes.bands import FINE, Resolution, equal_cells, n_cells, zoom
+from icl_lib.bayes.parts import Parts, covariance_of, expand, features_of, values_of
 from icl_lib.bayes.regression import JITTER, Noise, regress
 from icl_lib.latents import Interval
 from icl_lib.samplers import FunctionClass
@@ -149,17 +149,11 @@ def latent_posterior(
         raise ValueError(
             f"function_class must have a latent that is an interval, as Sinusoid(1, 5), got {function_class!r}"
         )
-    part = Part(function_class)
-    values, _, log_mass = zoom(
-        (part,), xs.double(), ys.double()[:, None], Noise(assumed), resolution
-    )
-    count = n_cells(band, resolution, 1)
-    width = (band.high - band.low) / count
-    cell = ((values[..., 0] - band.low) / width).long().clamp(0, count - 1)
-    mass = torch.zeros(len(xs), count, dtype=torch.float64, device=xs.device)
-    mass.scatter_add_(1, cell, log_mass.softmax(1))
-    places = torch.arange(count, dtype=torch.float64, device=xs.device)
-    return band.low + width * (places + 0.5), mass
+    ((_, parts),) = expand(function_class)
+    values, _, log_mass = zoom(parts, xs.double(), ys.double()[:, None], Noise(assumed), resolution)
+    middles, cell = equal_cells(band, resolution, values[:, :, 0])
+    mass = log_mass.new_zeros(len(xs), len(middles)).scatter_add(1, cell, log_mass.softmax(1))
+    return middles, mass
 
 
 def predictor(

@@ -90,9 +90,11 @@ def curves_still(
         f"Mean squared errors: {numbers}, always 0 {pretty(zero)}."
     )
     fine = np.linspace(-reach, reach, 385)
-    hill = _path(fine, -1 + 0.24 * np.exp(-((fine / spread) ** 2) / 2), 1, reach).replace("M", "L")
+    hill = curve_path(fine, -1 + 0.24 * np.exp(-((fine / spread) ** 2) / 2), 1, reach).replace(
+        "M", "L"
+    )
     paths = "".join(
-        f'<path class="icl-line icl-{look}" d="{_path(*lines[name], top, reach)}"/>'
+        f'<path class="icl-line icl-{look}" d="{curve_path(*lines[name], top, reach)}"/>'
         for name, look in looks.items()
         if name not in hidden
     )
@@ -132,7 +134,7 @@ def mixture_still(
     """
     cards = "".join(
         f'<span class="icl-card is-class-{k}"><svg class="icl-thumb" aria-hidden="true"><svg {_BOX}>'
-        f'<path class="icl-line" d="{_path(grid, values, _THUMB_TOP)}"/></svg>{_dots(xs, ys, _THUMB_TOP, 2)}</svg>'
+        f'<path class="icl-line" d="{curve_path(grid, values, _THUMB_TOP)}"/></svg>{_dots(xs, ys, _THUMB_TOP, 2)}</svg>'
         "</span>"
         for k, grid, values, xs, ys in prompts
     )
@@ -197,9 +199,9 @@ def pretrain_still(
     alt = f"The errors of a transformer before its first step, and of exact Bayes: {numbers}."
     cards = "".join(
         f'<figure class="icl-card"><svg class="icl-thumb" aria-hidden="true"><svg {_BOX}>'
-        f'<path class="icl-line icl-truth" d="{_path(queries, truth, _THUMB_TOP)}"/>'
-        f'<path class="icl-line icl-mixture" d="{_path(queries, bayes, _THUMB_TOP)}"/>'
-        f'<path class="icl-line icl-transformer" d="{_path(queries, model, _THUMB_TOP)}"/></svg>'
+        f'<path class="icl-line icl-truth" d="{curve_path(queries, truth, _THUMB_TOP)}"/>'
+        f'<path class="icl-line icl-mixture" d="{curve_path(queries, bayes, _THUMB_TOP)}"/>'
+        f'<path class="icl-line icl-transformer" d="{curve_path(queries, model, _THUMB_TOP)}"/></svg>'
         f"{_dots(xs, ys, _THUMB_TOP, 2)}</svg>"
         f"<figcaption>{escape(title)} <small>{note(title)}</small></figcaption></figure>"
         for title, xs, ys, truth, bayes, model in shown
@@ -390,8 +392,9 @@ def attention_still(
         f'<figure class="icl-still icl-widget icl-explorer icl-attention"><style>{css}</style><div class="icl-body">'
         f'<div class="icl-left"><svg class="icl-plot" role="img" aria-label="{escape(alt)}">'
         f'{vertical("icl-marker", query[0], "0", "100%")}<g class="icl-discs">{discs}</g>{grid}'
-        f'<svg {_BOX}><path class="icl-line icl-truth" d="{_path(*truth, top)}"/>'
-        f'<path class="icl-line icl-transformer" d="{_path(*predicted, top)}"/></svg>{values}{_dots(xs, ys, top, 4.5)}'
+        f'<svg {_BOX}><path class="icl-line icl-truth" d="{curve_path(*truth, top)}"/>'
+        f'<path class="icl-line icl-transformer" d="{curve_path(*predicted, top)}"/></svg>{values}'
+        f"{_dots(xs, ys, top, 4.5)}"
         f'<circle class="icl-answer" r="6" cx="{across(query[0])}" cy="{down(query[1])}"/>'
         '<text class="icl-axis-name" x="6" y="0" dy="14" font-style="italic">y</text></svg>'
         f'<p class="icl-said">{escape(said)}</p></div>'
@@ -412,7 +415,7 @@ def _dots(xs: np.ndarray, ys: np.ndarray, top: float, radius: float, reach: floa
     )
 
 
-def _path(xs: np.ndarray, ys: np.ndarray, top: float, reach: float = REACH) -> str:
+def curve_path(xs: np.ndarray, ys: np.ndarray, top: float, reach: float = REACH) -> str:
     """As curvePath in shared.js."""
     left, down = (xs / reach + 1) * 300, (1 - np.clip(ys / top, -20, 20)) * 200
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in zip(left, down, strict=True))
