@@ -63,8 +63,9 @@ def belief(name: str, n: int) -> dict[str, Any]:
         f"is all but sure of {sure}" if sure else f"believes in a line at {100 * line:.0f}%"
     )
     count = "one example" if n == 1 else f"{n} examples" if n else "no example"
+    errs = pretty(error).replace("< ", "less than ")
     told = (
-        f"After {count} exact Bayes {class_told}, and errs by {pretty(error)}. "
+        f"After {count} exact Bayes {class_told}, and errs by {errs}. "
         f"Half of its belief in a frequency lies in {half(mass)} of {len(mass)} cells."
     )
     return {
