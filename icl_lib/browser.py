@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from math import prod
 from multiprocessing import get_context
 from pathlib import Path
@@ -65,6 +66,7 @@ from icl_lib.page import (
 from icl_lib.recipes import points_of
 from icl_lib.samplers import training_seed
 from icl_lib.training import write_whole
+from icl_lib.translation import TRANSLATIONS, undecomposed
 from icl_lib.weights import load, locate, read_card
 
 MANIFEST = "manifest.json"
@@ -142,22 +144,32 @@ def _export(
     """A module as a graph, without what the exporter notes down about it.
 
     Constants are folded, and no more: the exporter's own simplifier takes longer than all the rest together, and takes
-    AdamW's epsilon for nothing. What is left to simplify the runtime simplifies.
+    AdamW's epsilon for nothing. What is left to simplify the runtime simplifies. Nor is a program traced twice where
+    once will do (see `translation`).
     """
+    export = partial(
+        torch.onnx.export,
+        module,
+        inputs,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+        optimize=False,
+        custom_translation_table=TRANSLATIONS,
+        input_names=names,
+        output_names=outputs,
+        dynamic_shapes=dynamic,
+    )
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        program = torch.onnx.export(
-            module,
-            inputs,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-            optimize=False,
-            input_names=names,
-            output_names=outputs,
-            dynamic_shapes=dynamic,
-        )
+        try:
+            with undecomposed():
+                program = export()
+        except (
+            torch.onnx.OnnxExporterError
+        ):  # a class of one's own, whose operations nothing translates whole
+            program = export()
     assert program is not None
     fold_constants_ir(program.model, output_size_limit=_FOLDED)
     _TIDY(program.model)

@@ -118,7 +118,9 @@ def centres(corner: list[float], width: list[float], shape: list[int], like: Ten
         like.new_tensor([low + step * (i + 0.5) for i in range(count)])
         for low, step, count in zip(corner, width, shape, strict=True)
     ]
-    return torch.stack([axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij")], -1)[None]
+    along = [[-1 if d == k else 1 for d in range(len(axes))] for k in range(len(axes))]
+    grid = [axis.view(sizes).expand(shape) for axis, sizes in zip(axes, along, strict=True)]
+    return torch.stack([coordinate.flatten() for coordinate in grid], -1)[None]
 
 
 def _steepest(log_mass: Tensor) -> Tensor:

@@ -120,7 +120,7 @@ def updates(
         ), (mean.clone(), log_evidence.clone())
 
     state: State = (flat, identity + flat[..., None], flat[..., 0] * 0.0)
-    means, evidences = _scan(learn, state, (features.permute(2, 0, 1, 3), ys.T))[1]
+    means, evidences = _scan(learn, state, (features.permute(2, 0, 1, 3), ys.mT))[1]
     return means.permute(1, 2, 0, 3), evidences.permute(1, 2, 0)
 
 

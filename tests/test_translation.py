@@ -1,0 +1,84 @@
+"""What is translated is what torch computes, and what is not is decomposed."""
+
+from unittest.mock import patch
+
+import onnxruntime
+import pytest
+import torch
+from torch.export import ExportedProgram
+
+from icl_lib.browser import _export, export_shape
+from icl_lib.model import TransformerConfig
+from icl_lib.translation import TRANSLATIONS
+
+X = torch.linspace(-2, 3, 12, dtype=torch.float64).view(3, 1, 4)
+
+ours = {
+    "detach_": lambda x: (x * 2).detach_() + 1,
+    "square": lambda x: x.square(),
+    "rsub": lambda x: (1 - x) / (0.1 - x),
+    "rsub.int": lambda x: 3 - (x > 0).long(),
+    "squeeze.dims": lambda x: torch.squeeze(x[None], (0, 2)) * 2,
+    "eye": lambda x: x @ torch.eye(4, dtype=torch.float64, device=x.device),
+    "to.dtype": lambda x: (x > 0).to(torch.float64) + x.to(torch.int64),
+    "to.device": lambda x: (x > 0).to("cpu", torch.float64) * x,
+    "to.dtype_layout": lambda x: x.new_tensor([1.0, 2.0, 3.0, 4.0]) * x,
+}
+others = {
+    "meshgrid": lambda x: torch.stack(torch.meshgrid(x[0, 0], x[1, 0], indexing="ij")),
+    "numpy_T": lambda x: x[0].T * 2,
+    "in place": lambda x: x.clone().add_(1).mul_(x),
+    "in place of a part": lambda x: torch.zeros_like(x).index_fill_(2, torch.tensor([1]), 4.0) + x,
+    "item": lambda x: x * x.sum().item(),
+    "sinc": lambda x: torch.sinc(x),
+}
+
+
+class Module(torch.nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def same(function):
+    """Whether the graph of a function gives what torch does."""
+    module = Module(function)
+    dynamic = ({0: torch.export.Dim("batch", min=2, max=9)},)
+    graph = _export(module, (X,), ["x"], ["y"], dynamic)
+    (found,) = onnxruntime.InferenceSession(graph.SerializeToString()).run(None, {"x": X.numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), module(X))
+
+
+@pytest.fixture
+def once():
+    """No program may be traced again."""
+
+    def refuse(*_):
+        pytest.fail("it was traced again")
+
+    with patch.object(ExportedProgram, "run_decompositions", refuse):
+        yield
+
+
+@pytest.mark.parametrize("name", ours)
+def test_an_operation_is_translated_as_torch_computes_it(name, once):
+    same(ours[name])
+
+
+def test_every_translation_is_tried():
+    asked = {name.split(".")[0] for name in ours}
+    assert {operation.__name__.split(".")[0] for operation in TRANSLATIONS} == asked
+
+
+@pytest.mark.parametrize("name", others)
+def test_what_has_no_translation_is_decomposed(name):
+    same(others[name])
+
+
+def test_the_graph_of_a_shape_is_traced_once(once):
+    export_shape(
+        TransformerConfig(dim=1, max_examples=21, width=8, layers=1, heads=1), torch.float32
+    )
