@@ -42,6 +42,9 @@ DESKTOP = (1280, 900)
 PHONE = (390, 844)
 
 
+AXE = REPOSITORY / "node_modules" / "axe-core" / "axe.min.js"
+
+
 @dataclass
 class Visit:
     """A page that was opened, with what went wrong on it so far."""
@@ -68,6 +71,23 @@ def compressed_size(file: Path) -> int:
     """Return the size of a file as sent: gzipped, or as it is where that is smaller."""
     content = file.read_bytes()
     return min(len(content), len(gzip.compress(content, 6)))
+
+
+def faults(page: Page, within: str | None = None, rules: list[str] | None = None) -> list[str]:
+    """What axe finds wrong with a page, in words; with an element of it; by some of its rules."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+    # Of what is right axe would tell as much, at length.
+    options = {"resultTypes": ["violations"]} | ({} if rules is None else {"runOnly": rules})
+    found = page.evaluate(
+        "([within, options]) => axe.run(within ?? document, options).then(({ violations }) => violations)",
+        [within, options],
+    )
+    return [
+        f"{fault['id']}: {fault['help']}: {node['target']} {node['failureSummary']}"
+        for fault in found
+        for node in fault["nodes"]
+    ]
 
 
 class Gate:

@@ -16,7 +16,7 @@ from icl_lib.page import transformer_curve
 from icl_lib.widgets import ConvexExplorer
 from icl_lib.widgets.combinations import QUERIES, RANGES, curves
 
-from .conftest import DESKTOP, PHONE, REPOSITORY, SWITCH, Gate, Visit, strike_twice
+from .conftest import DESKTOP, PHONE, SWITCH, Gate, Visit, faults, strike_twice
 
 expect.set_options(timeout=30_000)
 
@@ -467,13 +467,9 @@ def test_axe_finds_nothing_in_the_live_explorer(visit: Open) -> None:
     page = open_live(visit, "tour=3")
     page.get_by_text("The numbers", exact=True).click()
     page.locator(".icl-plot").last.locator(".icl-point").first.focus()
-    page.evaluate(
-        (REPOSITORY / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
-    )
     for theme in ("light", "dark"):
         page.evaluate(SWITCH, theme)
-        violations = page.evaluate("axe.run('.icl-explorer').then((results) => results.violations)")
-        assert [(v["id"], v["help"], [n["target"] for n in v["nodes"]]) for v in violations] == []
+        assert faults(page, ".icl-explorer") == [], theme
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, Route, expect
 from icl_lib.page import RIGHT, prior_of
 from icl_lib.widgets.frequency import COMPUTED, RANGES, answers, describe
 
-from .conftest import DESKTOP, PHONE, REPOSITORY, SWITCH, Gate, Visit, strike_twice
+from .conftest import DESKTOP, PHONE, SWITCH, Gate, Visit, faults, strike_twice
 
 expect.set_options(timeout=30_000)
 
@@ -478,15 +478,9 @@ def test_the_still_figure_keeps_the_widgets_room(visit: Open, size: tuple[int, i
 def test_axe_finds_nothing_in_the_live_explorer(visit: Open) -> None:
     page = open_live(visit, PLACED)
     page.get_by_text("The numbers", exact=True).click()
-    page.evaluate(
-        (REPOSITORY / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
-    )
     for theme in ("light", "dark"):
         page.evaluate(SWITCH, theme)
-        violations = page.evaluate(
-            "axe.run('.icl-frequency').then((results) => results.violations)"
-        )
-        assert [(v["id"], v["help"], [n["target"] for n in v["nodes"]]) for v in violations] == []
+        assert faults(page, ".icl-frequency") == [], theme
 
 
 def test_every_model_on_offer_is_in_the_book(visit: Open) -> None:

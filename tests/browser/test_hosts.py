@@ -24,11 +24,10 @@ from book.serve import SiteHandler, SiteServer
 from icl_lib.recipes import parts
 from icl_lib.widgets import ConvexExplorer, FrequencyExplorer, MixtureDraws, SelectionExplorer
 
-from .conftest import PREFIX, REPOSITORY, Kind, Visit, new_context
+from .conftest import PREFIX, Kind, Visit, faults, new_context
 
 CHAPTER = "notebooks/convex_combinations.html"
 PATIENCE = 90_000  # milliseconds, for a busy machine
-AXE = REPOSITORY / "node_modules" / "axe-core" / "axe.min.js"
 Open = Callable[..., Visit]
 
 expect.set_options(timeout=30_000)
@@ -439,11 +438,7 @@ def test_its_words_can_be_read_on_any_hosts_page(
     paper = root.evaluate("root => getComputedStyle(root).backgroundColor")
     lightness = sum(int(part) for part in re.findall(r"\d+", paper)[:3]) / 765
     assert lightness < 0.2 if dark else lightness > 0.9
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    violations = page.evaluate(
-        "axe.run('.icl-widget', { runOnly: ['color-contrast'] }).then((results) => results.violations)"
-    )
-    assert [[node["failureSummary"] for node in one["nodes"]] for one in violations] == []
+    assert faults(page, ".icl-widget", ["color-contrast"]) == []
 
 
 @pytest.mark.parametrize(
