@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -29,6 +30,7 @@ from icl_lib.__main__ import main
 from icl_lib.cluster import engine
 from icl_lib.evaluation import curve_errors
 from icl_lib.results import store
+from icl_lib.speed import training_flops
 from icl_lib.sweeps import GridError, runs
 from icl_lib.sweeps import driver as processes
 from icl_lib.sweeps.grid import FOLDER, parse
@@ -203,6 +205,13 @@ def test_the_weights_grid_is_the_shipped_models():
     assert found == {share: recipes.RECIPES[name] for name, share in shipped.items()}
 
 
+def test_the_costs_that_the_page_shows_are_of_the_grid_as_it_is():
+    grid, costs = sweeps.read("first-try"), pd.read_csv(FOLDER / "first-try-costs.csv")
+    assert list(costs.run) == [member.name for member in grid.members]
+    assert list(costs.operations) == [training_flops(member.setting) for member in grid.members]
+    assert (costs.seconds > 0).all()
+
+
 # --- One run --------------------------------------------------------------------------------------
 
 
@@ -260,32 +269,37 @@ ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """A cluster of one machine with two processors, this one; its address."""
+MEMORY = 80 * 2**20
+
+
+@contextmanager
+def started(**head):
+    """A cluster that has one machine, which in truth is this one."""
     from ray.cluster_utils import Cluster
 
-    started = Cluster(
-        initialize_head=True,
-        head_node_args={
-            "num_cpus": 2,
-            "include_dashboard": False,
-            "object_store_memory": 80 * 2**20,
-        },
-    )
-    yield started.address
-    started.shutdown()
+    head |= {"include_dashboard": False, "object_store_memory": MEMORY}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """The address of a cluster of one machine, which says that it has four processors and a GPU."""
+    with started(num_cpus=4, num_gpus=1) as only:
+        yield only.address
 
 
 @pytest.fixture
-def sweep(cluster, tmp_path, capfd, monkeypatch):
-    """Carries out a grid on the cluster; returns the exit status and what was printed."""
+def sweep(request, tmp_path, capfd, monkeypatch):
+    """Carries out a grid on a cluster; returns the exit status and what was printed."""
     # To Ray a function whose signature is checked is no generator.
     unchecked = inspect.unwrap(processes._in_a_process)
     monkeypatch.setattr(processes, "_in_a_process", unchecked)
 
-    def run(path, *more, folder=tmp_path / "out"):
-        command = ["sweep", str(path), "--folder", str(folder), "--address", cluster, *more]
+    def run(path, *more, folder=tmp_path / "out", address=None):
+        address = address or request.getfixturevalue("cluster")
+        command = ["sweep", str(path), "--folder", str(folder), "--address", address, *more]
         status = main([*command, "--save-every", "5"])
         shown = capfd.readouterr()
         return status, shown.out, shown.err
@@ -343,6 +357,14 @@ def assert_as_if_nothing_had_happened(path, folder, tmp_path):
     table = pd.read_csv(folder / "mine.csv")
     assert list(table.run.unique()) == [member.name for member in grid.members]
     assert len(table) == 6 * len(grid.members)  # two lengths, three predictors
+    costs = pd.read_csv(folder / "mine-costs.csv").set_index("run")
+    assert list(costs.index) == [member.name for member in grid.members]
+    for member in grid.members:
+        cost = costs.loc[member.name]
+        assert cost.steps == member.setting.steps and cost.prompts == 2 * cost.steps
+        assert cost.operations == training_flops(member.setting)
+        card = weights.read_card(folder / member.name)
+        assert cost.seconds == card["evaluation"]["training_seconds"] > 0
     return table
 
 
@@ -374,8 +396,8 @@ def test_stale_tables_are_measured_by_the_same_engine(cluster, tmp_path):
 
 def test_what_no_machine_has_is_refused_and_so_is_a_silent_cluster(sweep, tmp_path, capfd):
     path = grid_file(tmp_path)
-    status, _, err = sweep(path, "--gpus", "0.5")
-    assert status == 1 and "a run asks for 0.5 GPU, but the largest machine of 1 has 0" in err
+    status, _, err = sweep(path, "--gpus", "2")
+    assert status == 1 and "a run asks for 2 GPU, but the largest machine of 1 has 1" in err
     for more, message in (
         (["--address", "ray://here:1"], "got 'ray://here:1'"),
         (["--address", "auto", "--jobs", "2"], "got 2 beside the address 'auto'"),
@@ -415,6 +437,46 @@ def test_a_killed_run_and_a_killed_driver_are_gone_on_from(cluster, sweep, tmp_p
         begun = re.search(rf"{name} .*: begun at step (\d+)", said)
         assert begun is None or int(begun[1]) >= step
     assert_as_if_nothing_had_happened(path, out, tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for a run's process in /proc")
+def test_a_machine_that_dies_takes_no_run_with_it(sweep, tmp_path):
+    path, out = grid_file(tmp_path, "seed = [1, 2]", steps=150), tmp_path / "out"
+    with started(num_cpus=1) as cluster:
+        other = cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+
+        def pull_the_plug():
+            wait_for(lambda: len(checkpoints(out)) == 2)  # one run on each machine
+            cluster.remove_node(other, allow_graceful=False)
+
+        threading.Thread(target=pull_the_plug, daemon=True).start()
+        status, said, err = sweep(path, address=cluster.address)
+    assert status == 0, err
+    (step,) = re.findall(r"lost its process; goes on from step (\d+)", said)
+    assert 0 < int(step) < 150
+    assert_as_if_nothing_had_happened(path, out, tmp_path)
+
+
+def test_two_runs_share_a_gpu(sweep, tmp_path, monkeypatch):
+    """It is a pretended one: what is seen is how many runs Ray lets have it, and which they are told to use."""
+    path, here = grid_file(tmp_path, "seed = [1, 2, 3]"), tmp_path / "here"
+    here.mkdir()
+
+    def pretend(setting, tests, folder, device, threads, save_every):
+        told = here / f"{setting.seed}.under-way"
+        told.write_text("")
+        yield runs.Told(0, 0.0, 0.0)
+        wait_for(lambda: len(list(here.iterdir())) >= 2)
+        time.sleep(0.5)
+        at_once = len(list(here.glob("*.under-way")))
+        told.rename(here / f"{setting.seed}.{device}.{ray.get_gpu_ids()}.{at_once}")
+
+    monkeypatch.setattr(processes, "_in_a_process", pretend)
+    status, _, err = sweep(path, "--gpus", "0.5")
+    assert status == 0, err
+    names = sorted(file.name for file in here.iterdir())
+    assert [name.rsplit(".", 1)[0] for name in names] == [f"{n}.cuda.[0]" for n in range(1, 4)]
+    assert max(int(name.rsplit(".", 1)[1]) for name in names) == 2
 
 
 @pytest.mark.usefixtures("heeds_ctrl_c")

@@ -14,6 +14,7 @@ from icl_lib.experiments.experiment import Experiment, shares
 from icl_lib.recipes import FAST, SHARES
 from icl_lib.samplers import ConvexCombination, FunctionClass
 from icl_lib.speed import training_flops
+from icl_lib.sweeps.grid import FOLDER
 
 MODELS: Mapping[str, float] = {
     "sine-tiny": 0.0,
@@ -132,7 +133,7 @@ _CPU_RATE = 301.4e9 / 2.488
 
 
 def _costs() -> dict[str, str]:
-    """What the book's grid and the paper's ask for: runs, operations, and how long these take."""
+    """What the book's grids and the paper's ask for: runs, operations, and how long these take, or took."""
     ours, *theirs = (
         sweeps.read(name) for name in ("line+sine-tiny", "paper-linear", "paper-sines")
     )
@@ -140,7 +141,15 @@ def _costs() -> dict[str, str]:
     each = training_flops(members[0].setting)
     total = sum(training_flops(member.setting) for member in members)
     hours = total / _GPU_RATE / 3600
+    tried = pd.read_csv(FOLDER / "first-try-costs.csv")
+    rate = tried.operations.sum() / tried.seconds.sum()
     return {
+        "try.each": f"{tried.operations[0] / 1e12:.1f}",
+        **{
+            f"try.{weight:g}": f"{seconds:.0f}"
+            for weight, seconds in zip(tried.weight, tried.seconds, strict=True)
+        },
+        "ours.minutes": f"{training_flops(ours.members[0].setting) / rate / 60:.1f}",
         "ours.runs": f"{len(ours.members)}",
         "ours.each": f"{training_flops(ours.members[0].setting) / 1e12:.0f}",
         "runs": f"{len(members)}",

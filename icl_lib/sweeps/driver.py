@@ -56,11 +56,11 @@ def sweep(
     gpus: float = 0.0,
     save_every: int = 250,
 ) -> Outcome:
-    """Carry out the runs of a grid that are not done, and write the table of all that are.
+    """Carry out the runs of a grid that are not done, and write the tables of all that are.
 
     Args:
         grid: what to run.
-        folder: holds a folder for each run, and the table, `<grid>.csv`.
+        folder: holds a folder for each run, and the tables, `<grid>.csv` and `<grid>-costs.csv`.
         address: of a Ray cluster; None for this machine.
         jobs: how many processors of this machine to use; by default all.
         cpus: processors, and threads, of each run.
@@ -71,7 +71,7 @@ def sweep(
         FolderInUse: another sweep is under way in the folder.
         RuntimeError: Ray is not installed, or does not answer.
         ValueError: no machine has what a run asks for.
-        OSError: the table cannot be written.
+        OSError: a table cannot be written.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, when the runs have saved where they stand.
     """
     with alone(folder, "running a sweep"), Board(grid) as board:
@@ -92,23 +92,37 @@ def sweep(
                     cluster.check_resources(ray, cpus, gpus)
                     _Sweep(ray, grid, folder, cpus, gpus, save_every, board, outcome).run(due)
         finally:
-            write_table(grid, folder)
+            write_tables(grid, folder)
         return outcome
 
 
-def write_table(grid: Grid, folder: Path) -> None:
-    """Write one table of all runs that are done: run, what tells it apart, and the columns of `measure`."""
-    tables = []
+def write_tables(grid: Grid, folder: Path) -> None:
+    """Write two tables of all runs that are done: `<grid>.csv`, of the columns of `measure`, and `<grid>-costs.csv`.
+
+    A run's cost is one row: steps, prompts, operations (see `speed.model_flops`), and the seconds that its steps took
+    where they were done, without measuring and waiting. Each row of both tables begins with the run and what tells it
+    apart.
+    """
+    errors, costs = [], []
     for member in grid.members:
-        path = folder / member.name / runs.measured_file(grid.tests)
-        if path.is_file():
-            table = pd.read_csv(path)
-            for at, (key, value) in enumerate({"run": member.name, **member.differs}.items()):
-                table.insert(at, key, str(value) if isinstance(value, dict) else value)
-            tables.append(table)
-    if tables:
-        whole = pd.concat(tables, ignore_index=True)
-        write_whole(folder / f"{grid.name}.csv", partial(whole.to_csv, index=False))
+        at = folder / member.name
+        if not runs.is_done(at, grid.tests):
+            continue
+        apart = {
+            key: str(value) if isinstance(value, dict) else value
+            for key, value in member.differs.items()
+        }
+        table = pd.read_csv(at / runs.measured_file(grid.tests))
+        for place, (key, value) in enumerate({"run": member.name, **apart}.items()):
+            table.insert(place, key, value)
+        errors.append(table)
+        costs.append({"run": member.name, **apart, **runs.cost(member.setting, at)})
+    if errors:
+        for name, whole in (
+            (grid.name, pd.concat(errors)),
+            (f"{grid.name}-costs", pd.DataFrame(costs)),
+        ):
+            write_whole(folder / f"{name}.csv", partial(whole.to_csv, index=False))
 
 
 class _Sweep:

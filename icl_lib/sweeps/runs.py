@@ -16,6 +16,7 @@ from icl_lib import bayes, weights
 from icl_lib.evaluation import CurvePredictor, excess_risk, learning_curves, same_query_errors
 from icl_lib.model import Transformer
 from icl_lib.samplers import FunctionClass
+from icl_lib.speed import training_flops
 from icl_lib.sweeps.grid import Tests, recipe_hash
 from icl_lib.training import CHECKPOINT, Run, Setting, alone, fitting, write_whole
 
@@ -53,6 +54,18 @@ def is_trained(folder: Path) -> bool:
 def is_done(folder: Path, tests: Tests) -> bool:
     """Whether the run of this folder is trained and measured."""
     return is_trained(folder) and (folder / measured_file(tests)).is_file()
+
+
+def cost(setting: Setting, folder: Path) -> dict[str, float]:
+    """What the run of this folder has cost: steps, prompts, operations, and the seconds that its card tells."""
+    card = weights.read_card(folder / f"{folder.name}.safetensors")
+    steps = _length(setting)
+    return {
+        "steps": steps,
+        "prompts": steps * setting.batch_size,
+        "operations": training_flops(setting),
+        "seconds": card["evaluation"]["training_seconds"],
+    }
 
 
 def carry_out(
