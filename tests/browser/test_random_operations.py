@@ -1,24 +1,24 @@
 """Whatever a reader does to an explorer, in whatever order, it ends where its link begins.
 
-A hundred random operations on each, drawn with a fresh seed that is printed, in `make test`; as many as one likes by
-hand: `OPERATIONS=10000 SEED=7 .venv/bin/python -m pytest tests/browser/test_random_operations.py -s`.
+Some sixty random operations on each, always the same, in `make test`; as many others as one likes by hand:
+`OPERATIONS=10000 SEED=7 .venv/bin/python -m pytest tests/browser/test_random_operations.py`.
 """
 
 import os
 import random
-import secrets
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 import pytest
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import ElementHandle, Page
 
 from . import test_attention, test_combinations, test_frequency, test_selection
 from .conftest import DESKTOP, PHONE, SWITCH, Visit, strike_twice
 
-OPERATIONS = int(os.environ.get("OPERATIONS", "100"))
-LOOK = 50  # operations between two looks at what has become of it
+OPERATIONS = int(os.environ.get("OPERATIONS", "60"))
+SEED = int(os.environ.get("SEED", "12"))
+LOOK = 30  # operations between two looks at what has become of it
 PATIENCE = 90_000  # milliseconds, for a busy machine
 KEYS = ("ArrowLeft", "ArrowRight", "Home", "End", "PageUp", "PageDown")
 Open = Callable[..., Visit]
@@ -94,6 +94,10 @@ STALE = """root => [...root.querySelectorAll('.icl-plot path, td > span')].filte
     || /NaN|undefined|Infinity/.test((element.getAttribute('d') ?? '') + element.textContent))).length"""
 
 
+USABLE = """(root, selector) => [...root.querySelectorAll(selector)].filter((element) =>
+    element.checkVisibility({ visibilityProperty: true }) && !element.disabled)"""
+
+
 class Hand:
     """Does to an explorer what a reader may do."""
 
@@ -102,16 +106,17 @@ class Hand:
         self.root = page.locator(explorer.root).last
         self.done: list[str] = []
 
-    def one(self, selector: str) -> Locator | None:
+    def one(self, selector: str) -> ElementHandle | None:
         """One of the explorer's elements that a reader sees and can use."""
-        there = [
-            element
-            for element in self.root.locator(selector).all()
-            if element.is_visible() and element.is_enabled()
-        ]
-        return self.chance.choice(there) if there else None
+        there = self.root.evaluate_handle(USABLE, selector)
+        count = there.evaluate("there => there.length")
+        if not count:
+            return None
+        return there.evaluate_handle(
+            "(there, k) => there[k]", self.chance.randrange(count)
+        ).as_element()
 
-    def place(self, element: Locator) -> tuple[float, float]:
+    def place(self, element: ElementHandle) -> tuple[float, float]:
         """A random place on an element."""
         element.scroll_into_view_if_needed()
         box = element.bounding_box()
@@ -202,9 +207,7 @@ def at_rest(explorer: Explorer, page: Page) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", EXPLORERS)
 def test_whatever_is_done_ends_where_its_link_begins(visit: Open, name: str) -> None:
-    seed = int(os.environ.get("SEED", secrets.randbelow(2**32)))
-    print(f"{name}: {OPERATIONS} operations, drawn with seed {seed}")
-    explorer, chance = EXPLORERS[name], random.Random(seed)
+    explorer, chance = EXPLORERS[name], random.Random(SEED)
     opened = visit(f"{explorer.path}?n=7")
     page = opened.page
     page.set_default_timeout(PATIENCE)
@@ -219,20 +222,18 @@ def test_whatever_is_done_ends_where_its_link_begins(visit: Open, name: str) -> 
             assert hand.root.evaluate(STALE) == 0, (hand.done[-LOOK:], page.url)
             held.append(memory(page))
             other = visit(f"{explorer.path}?{urlsplit(page.url).query}")
-            explorer.settled(other.page)
+            other.page.locator(f"{explorer.root} input[type=range]").first.focus()  # it wakes
             there = at_rest(explorer, other.page)
             assert here == there, (hand.done[-LOOK:], page.url)
             other.page.close()
     third = len(held) // 3
-    if third:
+    if third:  # memory does not grow
         assert max(held[-third:]) < 1.2 * max(held[: 2 * third]) + 2e6, held
 
 
 @pytest.mark.parametrize("name", EXPLORERS)
 def test_any_link_opens_an_explorer(visit: Open, name: str) -> None:
-    seed = int(os.environ.get("SEED", secrets.randbelow(2**32)))
-    print(f"{name}: links drawn with seed {seed}")
-    explorer, chance = EXPLORERS[name], random.Random(seed)
+    explorer, chance = EXPLORERS[name], random.Random(SEED)
     for _ in range(max(2, OPERATIONS // 50)):
         keys = chance.sample(sorted(explorer.query), chance.randint(1, len(explorer.query)))
         link = urlencode({key: chance.choice(explorer.query[key]) for key in keys})
