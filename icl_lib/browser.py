@@ -166,10 +166,10 @@ def _export(
         try:
             with undecomposed():
                 program = export()
-        except (
-            torch.onnx.OnnxExporterError
-        ):  # a class of one's own, whose operations nothing translates whole
-            program = export()
+        except torch.onnx.OnnxExporterError:
+            program = (
+                export()
+            )  # there are operations, of a class of one's own, that only torch can take apart
     assert program is not None
     fold_constants_ir(program.model, output_size_limit=_FOLDED)
     _TIDY(program.model)

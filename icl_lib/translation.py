@@ -33,7 +33,8 @@ def _rsub(x: Any, other: Any) -> Any:
 
 
 def _squeeze(x: Any, dim: Sequence[int]) -> Any:
-    return op.Squeeze(x, op.Constant(value_ints=list(dim)))  # type: ignore[arg-type]
+    single = [d for d in dim if x.shape[d] == 1]  # torch leaves the others as they are
+    return op.Squeeze(x, op.Constant(value_ints=single))  # type: ignore[arg-type]
 
 
 def _eye(n: int, dtype: int, device: str = "", pin_memory: bool = False) -> Any:
