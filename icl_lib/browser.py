@@ -131,6 +131,8 @@ def _trace(
     """
     if dynamic is None:
         dynamic = _curve()
+    with torch.no_grad():
+        module(*inputs)  # what is computed once and kept is not for the graph
     return _export(module, inputs, names, outputs, {name: dynamic.get(name) for name in names})
 
 

@@ -1,5 +1,7 @@
 """What is translated is what torch computes, and what is not is decomposed."""
 
+import subprocess
+import sys
 from unittest.mock import patch
 
 import onnxruntime
@@ -71,6 +73,28 @@ def test_every_translation_is_tried():
 @pytest.mark.parametrize("name", others)
 def test_what_cannot_be_translated_is_decomposed(name):
     check({name: others[name]})
+
+
+ONCE = """
+import sys
+from pathlib import Path
+from torch.export import ExportedProgram
+from icl_lib import browser
+ExportedProgram.run_decompositions = lambda *_: sys.exit("it was traced again")
+export, folder = browser.torch.onnx.export, Path(sys.argv[1])
+calls = []
+browser.torch.onnx.export = lambda *given, **how: (calls.append(1), export(*given, **how))[1]
+browser.publish_linear("mixed", folder)
+browser.publish_bands("sine", folder)
+browser.publish_bayes("dense8+sparse8", folder)
+browser.publish_pretraining("look", folder)
+assert len(calls) == 4, "an operation has no translation"
+"""
+
+
+def test_graphs_of_each_kind_are_traced_once(tmp_path):
+    """In a process whose signatures are not checked, which what torch scans must not be."""
+    subprocess.run([sys.executable, "-c", ONCE, str(tmp_path)], check=True)
 
 
 def test_the_graph_of_a_shape_is_traced_once(once):
