@@ -141,9 +141,9 @@ $(SITE)/.built: $(SITE)/.pages $(RUNTIME) $(GRAPHS)
 
 # --- what must hold --------------------------------------------------------------------------------------------------
 
-# While the site is built, types are checked and browsers installed.
-test: lint
-	@$(MAKE) $(SIDE_BY_SIDE) $(SITE)/.built types browsers
+# While the site is built, what only the tests need is installed, style and types are checked, and browsers fetched.
+test:
+	@$(MAKE) $(SIDE_BY_SIDE) $(SITE)/.built lint types browsers
 	@$(MAKE) --no-print-directory unit browser
 
 lint: $(TOOLS)

@@ -1,6 +1,6 @@
 """Whatever a reader does to an explorer, in whatever order, it ends where its link begins.
 
-Some sixty random operations on each, always the same, in `make test`; as many others as one likes by hand:
+Some thirty random operations on each, always the same, in `make test`; as many others as one likes by hand:
 `OPERATIONS=10000 SEED=7 .venv/bin/python -m pytest tests/browser/test_random_operations.py`.
 """
 
@@ -16,7 +16,7 @@ from playwright.sync_api import ElementHandle, Page
 from . import test_attention, test_combinations, test_frequency, test_selection
 from .conftest import DESKTOP, PHONE, SWITCH, Visit, strike_twice
 
-OPERATIONS = int(os.environ.get("OPERATIONS", "60"))
+OPERATIONS = int(os.environ.get("OPERATIONS", "30"))
 SEED = int(os.environ.get("SEED", "12"))
 LOOK = 30  # operations between two looks at what has become of it
 PATIENCE = 90_000  # milliseconds, for a busy machine
