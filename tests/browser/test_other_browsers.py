@@ -144,6 +144,11 @@ NUMBERS = """(({ state, numbers }) => state.stage === 'live' && numbers && numbe
     ([name, value]) => [name, ArrayBuffer.isView(value) ? [...value] : value])))
   (document.querySelector('[data-stage]')?.icl ?? { state: {} })"""
 
+HOW_IT_STANDS = """(({ state, numbers }) => [document.visibilityState, innerWidth, innerHeight, scrollY,
+    document.querySelector('[data-stage]')?.getBoundingClientRect().top, state, numbers && numbers.model,
+    document.querySelector('.icl-status')?.textContent])
+  (document.querySelector('[data-stage]')?.icl ?? { state: {} })"""
+
 
 def focus(driver: Driver, slider: str) -> None:
     """Give the focus to the slider with this label."""
@@ -164,7 +169,11 @@ def numbers_of(driver: Driver, moved: str) -> dict[str, Any]:
         found[:] = [driver.evaluate(asked)]
         return bool(found[0])
 
-    wait_until(settled, "live numbers")
+    try:
+        wait_until(settled, "live numbers")
+    except TimeoutError as error:
+        error.add_note(f"the explorer: {driver.evaluate(HOW_IT_STANDS)}")
+        raise
     return found[0]
 
 

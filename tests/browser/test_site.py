@@ -185,3 +185,25 @@ def test_a_figure_is_taken_away_in_the_colours_of_the_page(visit, theme, tmp_pat
     assert shown.evaluate("element => getComputedStyle(element).color") in text
     assert not re.search(r"var\(|currentColor", text)
     assert saved("PNG").startswith(b"\x89PNG\r\n")
+
+
+def test_the_slides_are_the_figures_of_all_chapters_each_under_what_it_shows(
+    visit: Callable[..., Visit],
+) -> None:
+    captions = [
+        strong.get_text(" ", strip=True).partition(". ")[2]
+        for path in PAGES
+        if path.startswith("notebooks/")
+        for strong in parsed(path).select("p > strong")
+        if re.match(r"Figure \d+\. ", strong.get_text())
+    ]
+    slides = parsed("slides.html").select("section:not(.title)")
+    found = {slide.select("h2")[0].get_text(): slide.select("svg[role=img]") for slide in slides}
+    assert sorted(found) == sorted(captions)
+    assert all(found.values())
+
+    page = visit("slides.html").page
+    here = "scrollY / innerHeight"
+    for key, expected in (("ArrowRight", 1), (" ", 2), ("PageDown", 3), ("ArrowLeft", 2)):
+        page.keyboard.press(key)
+        page.wait_for_function(f"{here} === {expected}")
