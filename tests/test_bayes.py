@@ -529,9 +529,12 @@ def test_the_order_of_the_examples_does_not_matter(function_class):
 def test_prompts_do_not_depend_on_their_batch(monkeypatch):
     xs, ys, _ = prompts(LINE_SINE, 5, 6)
     together = bayes.posterior_predictive(LINE_SINE, xs, ys)
+    _, belief = bayes.latent_posterior(SINE, xs, ys)
     monkeypatch.setattr(bayes.posterior, "_CHUNK", 1)  # one prompt at a time
     apart = bayes.posterior_predictive(LINE_SINE, xs, ys)
     torch.testing.assert_close(together.mean, apart.mean, rtol=1e-9, atol=1e-9)
+    _, one_by_one = bayes.latent_posterior(SINE, xs, ys)
+    torch.testing.assert_close(belief, one_by_one, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -150,10 +150,15 @@ def latent_posterior(
             f"function_class must have a latent that is an interval, as Sinusoid(1, 5), got {function_class!r}"
         )
     ((_, parts),) = expand(function_class)
-    values, _, log_mass = zoom(parts, xs.double(), ys.double()[:, None], Noise(assumed), resolution)
-    middles, cell = equal_cells(band, resolution, values[:, :, 0])
-    mass = log_mass.new_zeros(len(xs), len(middles)).scatter_add(1, cell, log_mass.softmax(1))
-    return middles, mass
+    masses = []
+    for chunk in _chunks(xs, [parts], xs.shape[1], resolution):
+        values, _, log_mass = zoom(
+            parts, xs[chunk].double(), ys[chunk].double()[:, None], Noise(assumed), resolution
+        )
+        middles, cell = equal_cells(band, resolution, values[:, :, 0])
+        mass = log_mass.new_zeros(len(chunk), len(middles))
+        masses.append(mass.scatter_add(1, cell, log_mass.softmax(1)))
+    return middles, torch.cat(masses)
 
 
 def predictor(
@@ -213,10 +218,9 @@ def _in_chunks(
         for probability, parts in expand(component)
         if weight > 0
     ]
-    points = max(xs.shape[1], queries.shape[1], 1)
-    rows = max(1, _CHUNK // max(points * _size(parts, resolution) for _, _, parts in regressions))
+    points = max(xs.shape[1], queries.shape[1])
     means, probabilities = [], []
-    for chunk in torch.arange(len(xs), device=xs.device).split(rows):
+    for chunk in _chunks(xs, [parts for _, _, parts in regressions], points, resolution):
         mean, probability = _blend(
             regressions,
             len(components),
@@ -229,6 +233,15 @@ def _in_chunks(
         means.append(mean.to(ys.dtype))
         probabilities.append(probability.to(ys.dtype))
     return torch.cat(means), torch.cat(probabilities)
+
+
+def _chunks(
+    xs: Tensor, regressions: list[Parts], points: int, resolution: Resolution
+) -> tuple[Tensor, ...]:
+    """The prompts' numbers, as many at a time as fit."""
+    largest = max(_size(parts, resolution) for parts in regressions)
+    rows = max(1, _CHUNK // (max(points, 1) * largest))
+    return torch.arange(len(xs), device=xs.device).split(rows)
 
 
 def _size(parts: Parts, resolution: Resolution) -> int:
