@@ -1,5 +1,6 @@
 # make book    build the book and serve it on this machine      make site   build only, into _build/html
 # make test    everything that must hold                        make bench  the measurements
+# make pdf     the book as one PDF, in _build/html
 # make results  measure what is stale in the stored tables, and renew the numbers of the prose
 # make clean   remove what was built, not the environment       make distclean  that too
 #
@@ -9,7 +10,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: book site results test lint types unit oldest notebooks graphs browser browsers chromium bench picture clean distclean help
+.PHONY: book site results test lint types unit oldest notebooks graphs browser browsers chromium bench pdf picture clean distclean help
 
 # What a process imports is compiled once and kept, though the caller may forbid it: else each would compile all anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -183,6 +184,10 @@ chromium: $(TOOLS)
 
 bench: site chromium
 	$(BIN)/python -m benchmarks
+
+# The book as one PDF, which its pages then offer.
+pdf: site chromium
+	$(BIN)/python -m book.pdf $(SITE)
 
 # The README's picture, taken anew from the built book.
 picture: site chromium

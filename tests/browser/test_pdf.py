@@ -1,0 +1,59 @@
+"""The book as one PDF: its pages in order, links that lead within it, and the offer on each page of the site."""
+
+import io
+import shutil
+from pathlib import Path
+
+from playwright.sync_api import Browser
+from pypdf import PdfReader
+
+from book.pdf import HERE, NAME, bound, offer, pages_of, printed
+
+CHAPTER, LEDGER = "notebooks/named.html", "book/ledger.html"
+
+
+def test_the_pages_are_those_of_the_contents(browser: Browser, site_url: str) -> None:
+    found = [url.removeprefix(site_url) for url in pages_of(browser, site_url)]
+    assert found[:2] == ["book/intro.html", "notebooks/setting.html"]
+    assert {CHAPTER, LEDGER} < set(found)
+    assert len(found) == len(set(found)) > 20
+
+
+def test_two_pages_are_bound_and_lead_to_each_other(browser: Browser, site_url: str) -> None:
+    urls = [site_url + CHAPTER, site_url + LEDGER]
+    book = io.BytesIO()
+    bound(list(printed(browser, urls)), site_url).write(book)
+    reader = PdfReader(book)
+    parts = [part for part in reader.outline if not isinstance(part, list)]
+    titles = ["If it is told the class", "The ledger of claims"]
+    assert [part.title for part in parts] == titles
+    begins = [reader.get_destination_page_number(part) for part in parts]
+    assert begins[0] == 0 < begins[1]
+    for title, number in zip(titles, begins, strict=True):
+        assert title in reader.pages[number].extract_text()
+
+    leads: dict[str, set[int]] = {"to": set(), "from": set()}
+    for number, page in enumerate(reader.pages):
+        for link in (reference.get_object() for reference in page.get("/Annots", ())):
+            assert not link.get("/A", {}).get("/URI", "").startswith("http://127.0.0.1")
+            if "/Dest" in link:
+                paper, kind, *_ = link["/Dest"]
+                there = reader.get_page_number(paper.get_object())
+                assert kind == "/XYZ"
+                if (number < begins[1]) != (there < begins[1]):
+                    leads["to" if number < begins[1] else "from"].add(there)
+    # The chapter's badge leads to its own claim, which is not on the ledger's first page; the ledger's, to the chapter.
+    assert max(leads["to"]) > begins[1]
+    assert leads["from"]
+
+
+def test_every_page_of_the_book_offers_it_once(site_dir: Path, tmp_path: Path) -> None:
+    for path in ("index.html", "book/intro.html", CHAPTER):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        shutil.copy(site_dir / path, tmp_path / path)
+    offer(tmp_path)
+    offer(tmp_path)
+    for path in ("book/intro.html", CHAPTER):
+        text = (tmp_path / path).read_text(encoding="utf-8")
+        assert text.count(HERE) == text.count(f'href="../{NAME}"') == 1
+    assert NAME not in (tmp_path / "index.html").read_text(encoding="utf-8")
