@@ -1,6 +1,7 @@
 """Print the built book into one PDF, and offer that on each of its pages: `python -m book.pdf _build/html`.
 
-A link from page to page leads to the page within the PDF. Explorers are their still figures there.
+A link from page to page leads to the page within the PDF. Explorers are their still figures there, and what a page
+unfolds at a click, such as the solutions of exercises, is unfolded; code is left out, but for what is to be read.
 """
 
 import argparse
@@ -30,6 +31,10 @@ PAGES = """() => [...document.querySelectorAll('.bd-sidebar-primary nav.bd-links
   .map((link) => link.href.split('#')[0])"""
 
 
+UNFOLD = """() => document.querySelectorAll('.bd-article details:not(.icl-code)')
+  .forEach((folded) => { folded.open = true; })"""
+
+
 class Printed(NamedTuple):
     """A page of the site on paper."""
 
@@ -53,6 +58,7 @@ def printed(browser: Browser, urls: list[str]) -> Iterator[Printed]:
     )
     for url in tqdm(urls, unit="page", disable=None):
         page.goto(url, wait_until="networkidle")
+        page.evaluate(UNFOLD)
         title = page.locator("h1").first.evaluate("title => title.firstChild.textContent.trim()")
         paper = page.pdf(format="A4", tagged=True, outline=True, print_background=True)
         yield Printed(url, title, paper)

@@ -42,6 +42,10 @@ def test_two_pages_are_bound_and_lead_to_each_other(browser: Browser, site_url: 
                 assert kind == "/XYZ"
                 if (number < begins[1]) != (there < begins[1]):
                     leads["to" if number < begins[1] else "from"].add(there)
+    # What the page folds is there: the ledger's rules.
+    text = " ".join(" ".join(page.extract_text() for page in reader.pages).split())
+    assert "not supported if one lies above; else mixed" in text
+
     # The chapter's badge leads to its own claim, which is not on the ledger's first page; the ledger's, to the chapter.
     assert max(leads["to"]) > begins[1]
     assert leads["from"]
