@@ -21,16 +21,14 @@ from torch import Tensor, nn
 from icl_lib._validate import check_count, check_prompts, check_queries
 
 SIZES = {
-    "micro": (3, 2, 20),
     "tiny": (3, 2, 64),
     "slim": (6, 2, 64),
     "short": (4, 4, 128),
     "small": (6, 4, 128),
     "standard": (12, 8, 256),
 }
-"""Layers, heads and width. Micro, slim and short are ours, for what a CPU can train: tiny with a third of its width;
-small's depth at tiny's width; small's width at two thirds of its depth. The others are Garg et al.'s; the paper's own
-model is standard."""
+"""Layers, heads and width. Slim and short are ours, for what a CPU can train: small's depth at tiny's width; small's
+width at two thirds of its depth. The others are Garg et al.'s; the paper's own model is standard."""
 
 
 def size_of(config: TransformerConfig) -> str:
@@ -75,7 +73,7 @@ class TransformerConfig:
 
     @classmethod
     def of_size(cls, size: str, dim: int, max_examples: int) -> TransformerConfig:
-        """The configuration called `size`: micro, tiny, slim, short, small or standard."""
+        """The configuration called `size`: tiny, slim, short, small or standard."""
         if size not in SIZES:
             raise ValueError(f"size must be one of {', '.join(SIZES)}, got {size!r}")
         return cls(dim, max_examples, *SIZES[size])

@@ -116,8 +116,8 @@ def many_types(count: int, seed: int) -> Mixture:
     )
 
 
-TOLD_POINTS = 12
-"""Points in a prompt that may have a name: the name, up to 10 in-context examples, and a query."""
+TOLD_POINTS = 22
+"""Points in a prompt that may have a name: the name, up to 20 in-context examples, and a query."""
 
 TASK_COUNTS = (2**4, 2**6, 2**8, 2**10, 2**12, 2**16, None)
 """How many linear functions of 8 dimensions a training has met; None: a new one in each prompt."""
@@ -223,11 +223,11 @@ def _of_tasks(count: int | None, steps: int, seed: int) -> Setting:
 
 
 def _told(share: float, seed: int) -> Setting:
-    """Lines and sines with up to 10 examples, a `share` of whose prompts say which of the two they are."""
+    """Lines and sines with up to 20 examples, a `share` of whose prompts say which of the two they are."""
     return Setting(
         function_class=line_and_sine(0.5),
-        model=TransformerConfig.of_size("micro", dim=2, max_examples=TOLD_POINTS),
-        steps=1250,
+        model=TransformerConfig.of_size("tiny", dim=2, max_examples=TOLD_POINTS),
+        steps=8_000,
         seed=seed,
         named=share,
     )
@@ -350,9 +350,12 @@ RECIPES: dict[str, Setting] = {
         for seed in BRIEF_SEEDS
         if count > 2 or seed != BRIEF_SEEDS[0]  # sine-tiny and line+sine-0.5-tiny are those
     },
-    # What it is worth to be told the class: in half of the prompts, three seeds, and in all of them.
-    **{f"line+sine-0.5-micro-told{_seeded(seed)}": _told(0.5, seed) for seed in BRIEF_SEEDS},
-    "line+sine-0.5-micro-always-told": _told(1.0, BRIEF_SEEDS[0]),
+    # What it is worth to be told the class: in half of the prompts, and in all of them.
+    **{
+        f"line+sine-0.5-tiny-{how}{_seeded(seed)}": _told(share, seed)
+        for how, share in (("told", 0.5), ("always-told", 1.0))
+        for seed in BRIEF_SEEDS
+    },
     # Few tasks or many, and as many prompts. More than 1,024 are hardly told from one another: one seed will do.
     **{
         f"tasks-{count or 'unlimited'}-tiny{_seeded(seed)}": _of_tasks(

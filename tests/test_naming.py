@@ -13,8 +13,8 @@ from icl_lib.recipes import LINE, RECIPES, SINE, TOLD_POINTS, line_and_sine
 from icl_lib.training import Ramp, Setting
 from icl_lib.weights import read_card
 
-TOLD = RECIPES["line+sine-0.5-micro-told"]
-ALWAYS = RECIPES["line+sine-0.5-micro-always-told"]
+TOLD = RECIPES["line+sine-0.5-tiny-told"]
+ALWAYS = RECIPES["line+sine-0.5-tiny-always-told"]
 
 
 def test_a_name_is_a_point_of_its_own_before_the_examples():
@@ -80,7 +80,7 @@ def test_names_are_refused_where_they_mean_nothing(change, message):
 
 def test_a_card_says_how_many_prompts_had_a_name():
     for model, share in (("told", 0.5), ("always-told", 1.0)):
-        assert read_card(f"line+sine-0.5-micro-{model}")["recipe"]["named"] == share
+        assert read_card(f"line+sine-0.5-tiny-{model}")["recipe"]["named"] == share
 
 
 def test_an_interval_over_seeds_is_that_over_prompts_and_wider_where_seeds_differ():

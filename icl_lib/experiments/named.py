@@ -15,10 +15,11 @@ from icl_lib.experiments.experiment import Experiment, over_seeds, rows_of
 from icl_lib.figures import Picture
 from icl_lib.samplers import FunctionClass, sample_prompts
 
-TOLD = tuple(f"line+sine-0.5-micro-told{seed}" for seed in ("", "-seed13", "-seed14"))
+SEEDS = ("", "-seed13", "-seed14")
+TOLD = tuple(f"line+sine-0.5-tiny-told{seed}" for seed in SEEDS)
 """Trained on prompts half of which had a name: three seeds."""
-ALWAYS = "line+sine-0.5-micro-always-told"
-"""Trained on prompts all of which had one, so that it never had to select."""
+ALWAYS = tuple(f"line+sine-0.5-tiny-always-told{seed}" for seed in SEEDS)
+"""Trained, from the same seeds, on prompts all of which had one, so that they never had to select."""
 
 SAID = {"nothing": naming.NO_NAME, "line": naming.NAMES[0], "sine": naming.NAMES[1]}
 """What a prompt is said to be, and the name that says so."""
@@ -37,7 +38,7 @@ ASKED: Mapping[str, FunctionClass] = {
 FEW = (1, 2, 3, 5)
 """Numbers of examples over which the price of selection is averaged."""
 MOST = recipes.TOLD_POINTS - 2
-LENGTHS = (*FEW, MOST)
+LENGTHS = (*FEW, 10, MOST)
 
 
 def predictor(model: str, said: str) -> CurvePredictor:
@@ -85,7 +86,12 @@ EXPERIMENTS = (
                 for asked in CLASSES
                 for n in LENGTHS
             ),
-            *(_case(ALWAYS, asked, asked, n) for asked in CLASSES for n in LENGTHS),
+            *(
+                _case(model, asked, asked, n)
+                for model in ALWAYS
+                for asked in CLASSES
+                for n in LENGTHS
+            ),
             *(
                 _case(model, said, asked, MOST)
                 for model in (BAYES, *TOLD)
@@ -119,17 +125,23 @@ def _mean(table: pd.DataFrame, model: str, said: str, asked: str) -> pd.Series:
 
 
 def prices(
-    table: pd.DataFrame, asked: str, said: str, who: Sequence[str] = TOLD, floor: str = ALWAYS
+    table: pd.DataFrame,
+    asked: str,
+    said: str,
+    who: Sequence[str] = TOLD,
+    floor: Sequence[str] = ALWAYS,
 ) -> list[pd.Series]:
-    """The price of selection, by prompt: error above that of who need not select; for each model of `who`."""
-    base = _mean(table, floor, asked, asked)
-    return [_mean(table, model, said, asked) - base for model in who]
+    """The price of selection, by prompt: the error of each of `who` above that of its like that need not select."""
+    return [
+        _mean(table, model, said, asked) - _mean(table, base, asked, asked)
+        for model, base in zip(who, floor, strict=True)
+    ]
 
 
 def price(table: pd.DataFrame, asked: str, said: str) -> Measure:
     """The price of selection as a share of the mean square, over prompts and seeds."""
     found = prices(table, asked, said)
-    power = _rows(table, ALWAYS, asked, asked, FEW[0]).set_index("prompt").power
+    power = _rows(table, ALWAYS[0], asked, asked, FEW[0]).set_index("prompt").power
     return over_seeds(found, [power] * len(found))
 
 
@@ -147,7 +159,7 @@ def _of_bayes(table: pd.DataFrame) -> dict[str, Measure]:
     """The same of exact Bayes, above the one that knows the name."""
     return {
         asked: over_seeds(
-            *(prices(table, asked, said, (BAYES,), BAYES) for said in (asked, "nothing"))
+            *(prices(table, asked, said, (BAYES,), (BAYES,)) for said in (asked, "nothing"))
         )
         for asked in CLASSES
     }
@@ -170,7 +182,7 @@ def findings(tables: Tables) -> list[claims.Finding]:
             cheaper(table),
             where="notebooks/named#what-is-a-name-worth",
             note=f"{TOLD[0]}: {card['parameters']:,} parameters, trained from three seeds, each time on "
-            f"{weights.prompts_met(card):,} prompts; {ALWAYS}, once, on as many; 128 prompts",
+            f"{weights.prompts_met(card):,} prompts; {ALWAYS[0]}, likewise; 128 prompts",
             beside={
                 claims.BAYES: _of_bayes(table),
                 "null: a model that does not listen": cheaper(table, listens=False),
@@ -215,7 +227,7 @@ def draw(table: pd.DataFrame) -> Picture:
         table,
         [
             *(("told", TOLD, s, a, n) for s in SAID for a in CLASSES for n in LENGTHS),
-            *(("always told", (ALWAYS,), a, a, n) for a in CLASSES for n in LENGTHS),
+            *(("always told", ALWAYS, a, a, n) for a in CLASSES for n in LENGTHS),
             *((BAYES, (BAYES,), "nothing", a, n) for a in CLASSES for n in LENGTHS),
         ],
     )
@@ -229,7 +241,7 @@ def draw(table: pd.DataFrame) -> Picture:
             axes.axhline(1.0, linewidth=0.8, alpha=0.6, color=figures.LOOKS["truth"].colour)
             lines = [
                 *(("told", said, _ROLES[said], _LABELS[said]) for said in SAID),
-                ("always told", asked, "truth", "a model always told"),
+                ("always told", asked, "truth", "models always told"),
                 (BAYES, "nothing", "Bayes", "exact Bayes, told nothing"),
             ]
             for who, said, role, label in lines:
@@ -243,7 +255,7 @@ def draw(table: pd.DataFrame) -> Picture:
             figure,
             "Errors on lines and on sines against the number of examples, of models that were told nothing, the class, "
             "or the other class; of a model that was always told, and of exact Bayes.",
-            f"{_OVER}; the model that was always told has one seed. Exact Bayes that is told the class lies below the "
+            f"{_OVER}. Exact Bayes that is told the class lies below the "
             "frame from the first example of a line on, and from the fifth of a sine.",
             found,
         )
@@ -299,8 +311,9 @@ def numbers(tables: Tables) -> dict[str, str]:
         found[f"price.{asked}.without"] = price(table, asked, "nothing")
         found[f"price.{asked}.with"] = price(table, asked, asked)
         found[f"ratio.{asked}"] = cheaper(table)[asked]
+        found[f"excess.{asked}"] = excess(table, asked, "nothing")
         for n in LENGTHS:
-            found[f"always.{asked}.{n}"] = share(table, (ALWAYS,), asked, asked, n)
+            found[f"always.{asked}.{n}"] = share(table, ALWAYS, asked, asked, n)
     for word, who in (("told", TOLD), ("bayes", (BAYES,))):
         for said in SAID:
             for asked in CLASSES:
@@ -342,14 +355,15 @@ def conditions(tables: Tables) -> dict[str, bool]:
 
     misled = [_rows(table, model, "line", "sine", MOST).error for model in TOLD]
     believer = _rows(table, BAYES, "line", "sine", MOST).error
-    ratios, lines = cheaper(table), excess(table, "line", "nothing")
+    ratios, left = cheaper(table), price(table, "sine", "sine")
+    lines, sines = (excess(table, asked, "nothing") for asked in CLASSES)
     found = {
-        "rule_says_mixed": claims.CLAIMS["C9"].judge(ratios) == "mixed",
+        "rule_says_supported": claims.CLAIMS["C9"].judge(ratios) == "supported",
         "line_price_halved": ratios["line"][2] < claims.CHEAPER,
-        "sine_price_falls": ratios["sine"][2] < 1,
-        "sine_ratio_straddles": ratios["sine"][1] < claims.CHEAPER < ratios["sine"][2],
-        "sines_not_learnt": excess(table, "sine", "nothing")[1] > claims.WORSE,
-        "lines_at_the_limit": lines[1] < claims.WORSE < lines[2],
+        "line_name_lasts": below("line", "nothing", "line", 5, factor=1 / 5),
+        "sine_price_gone": ratios["sine"][2] < 1 and left[1] <= 0,
+        "lines_learnt": lines[2] < claims.WORSE,
+        "sines_at_the_limit": sines[1] < claims.WORSE <= sines[2],
         "bayes_needs_no_name_after_two": all(
             share(table, (BAYES,), "nothing", "line", n)[2] < 1e-3 for n in (2, 3, 5)
         ),
@@ -362,7 +376,6 @@ def conditions(tables: Tables) -> dict[str, bool]:
             for model in TOLD
             for asked in CLASSES
         ),
-        "wrong_lasts": below("nothing", "sine", "line", factor=1 / 3),
         "wrong_line_is_worse_than_nothing_said_by_anyone": all(
             wrong(model, "sine", 1)[1] > 1 for model in TOLD
         ),
