@@ -6,19 +6,19 @@ Some thirty random operations on each, always the same, in `make test`; as many 
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 import pytest
-from playwright.sync_api import ElementHandle, Page
+from playwright.sync_api import ElementHandle, Page, TimeoutError
 
 from . import test_attention, test_combinations, test_frequency, test_selection
 from .conftest import DESKTOP, PHONE, SWITCH, Visit, strike_twice
 
 OPERATIONS = int(os.environ.get("OPERATIONS", "30"))
 SEED = int(os.environ.get("SEED", "12"))
-LOOK = 30  # operations between two looks at what has become of it
+LOOK = 15  # operations between two looks at what has become of it
 PATIENCE = 90_000  # milliseconds, for a busy machine
 KEYS = ("ArrowLeft", "ArrowRight", "Home", "End", "PageUp", "PageDown")
 Open = Callable[..., Visit]
@@ -195,13 +195,17 @@ def memory(page: Page) -> int:
     return int(used)
 
 
-def at_rest(explorer: Explorer, page: Page) -> dict[str, Any]:
+def at_rest(explorer: Explorer, page: Page, done: Sequence[str] = ()) -> dict[str, Any]:
     """Its numbers, once nothing moves any more, what plays is stopped, and no line or number is dimmed or none."""
     playing = page.locator(f"{explorer.root} button", has_text="Pause")
     for button in playing.all():
         button.click()
     numbers = explorer.settled(page)
-    page.wait_for_function(WHOLE, arg=explorer.root)
+    try:
+        page.wait_for_function(WHOLE, arg=explorer.root)
+    except TimeoutError as error:
+        error.add_note(f"{page.url} after {', '.join(done)}")
+        raise
     page.wait_for_timeout(500)  # the link follows
     return {name: numbers[name] for name in explorer.compared}
 
@@ -219,16 +223,15 @@ def test_whatever_is_done_ends_where_its_link_begins(visit: Open, name: str) -> 
         hand.do()
         assert not opened.problems, (hand.done[-LOOK:], page.url)
         if count % LOOK == 0:
-            here = at_rest(explorer, page)
+            here = at_rest(explorer, page, hand.done[-LOOK:])
             held.append(memory(page))
             other = visit(f"{explorer.path}?{urlsplit(page.url).query}")
             other.page.locator(f"{explorer.root} input[type=range]").first.focus()  # it wakes
             there = at_rest(explorer, other.page)
             assert here == there, (hand.done[-LOOK:], page.url)
             other.page.close()
-    third = len(held) // 3
-    if third:  # memory does not grow
-        assert max(held[-third:]) < 1.2 * max(held[: 2 * third]) + 2e6, held
+    early = max(1, 2 * len(held) // 3)
+    assert max(held[early:]) < 1.2 * max(held[:early]) + 2e6, held  # memory does not grow
 
 
 @pytest.mark.parametrize("name", EXPLORERS)
