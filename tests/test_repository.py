@@ -146,7 +146,31 @@ html_theme = "sphinx_book_theme"
 html_theme_options = {{"launch_buttons": {{
     "binderhub_url": "https://mybinder.org", "colab_url": "https://colab.research.google.com"}}}}
 nb_execution_mode = "off"
+suppress_warnings = ["myst-nb.lexer"]  # of a cell that is not run
 """
+
+
+PAGE = """---
+jupytext:
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  display_name: Python 3
+  name: python3
+---
+
+# A page
+
+```{code-cell} ipython3
+1 + 1
+```
+
+```{toctree}
+chapter
+```
+"""
+"""With a cell, as the landing page has: where a repository is named, the theme makes a notebook of it too."""
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["named", "unnamed"])
@@ -158,7 +182,7 @@ def small_book(request, tmp_path_factory):
             extensions=str(ROOT / "book" / "_ext"), templates=str(ROOT / "book" / "_templates")
         )
     )
-    (source / "index.md").write_text("# A page\n\n```{toctree}\nchapter\n```\n")
+    (source / "index.md").write_text(PAGE)
     notebook = json.loads(NOTEBOOKS[0].read_text())
     title = {"cell_type": "markdown", "id": "title", "metadata": {}, "source": ["# A chapter"]}
     code = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")

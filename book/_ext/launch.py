@@ -43,8 +43,11 @@ def fill_downloads(app: Sphinx, error: Exception | None) -> None:
     """Write the repository into the notebooks that readers download."""
     setting = repository(Path(app.srcdir))
     if error is None and setting is not None:
-        for path in (Path(app.outdir) / "_sources").rglob("*.ipynb"):
-            fill(path, setting)
+        # Not into those that the theme makes of pages with cells, which have no such place.
+        sources = {str(app.env.doc2path(name, base=False)) for name in app.env.found_docs}
+        for source in sorted(sources):
+            if source.endswith(".ipynb"):
+                fill(Path(app.outdir) / "_sources" / source, setting)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
