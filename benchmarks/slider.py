@@ -220,9 +220,7 @@ def rows() -> list[dict[str, Any]]:
         found += _selection(browser, url)
         page, sizes = _open(browser, url)
         # Of a reader who saves data nothing is fetched before a touch; of others what follows is, unasked.
-        page.add_init_script(
-            "Object.defineProperty(navigator, 'connection', { value: { saveData: true } })"
-        )
+        page.add_init_script(browsers.SAVE_DATA)
         page.goto(url + CHAPTER, wait_until="networkidle")
         before = dict(sizes)
         page.get_by_role("slider", name="Combination weight").focus()

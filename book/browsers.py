@@ -28,6 +28,9 @@ PACKAGES = {
 }
 """What each is called in Debian."""
 
+SAVE_DATA = "Object.defineProperty(navigator, 'connection', { value: { saveData: true } })"
+"""Have a page take its reader for one who wants to save data: it fetches no models before it is touched."""
+
 
 def _first(names: tuple[str, ...], *apps: str) -> str | None:
     """The path of the first of these programs that there is: on the path, or among the applications of macOS."""

@@ -22,7 +22,6 @@ from book import browsers
 from book.serve import make_server
 
 NAME = "beyond-the-mixture.pdf"
-TITLE = "Beyond the Mixture"
 FIRST = "book/intro.html"
 HERE = "<!-- the book as one file -->"
 """Where, in the footer of each page, the PDF is offered."""
@@ -53,9 +52,7 @@ def pages_of(browser: Browser, root: str) -> list[str]:
 def printed(browser: Browser, urls: list[str]) -> Iterator[Printed]:
     """Pages on paper, with their explorers' still figures."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.add_init_script(
-        "Object.defineProperty(navigator, 'connection', { value: { saveData: true } })"
-    )
+    page.add_init_script(browsers.SAVE_DATA)
     for url in tqdm(urls, unit="page", disable=None):
         page.goto(url, wait_until="networkidle")
         page.evaluate(UNFOLD)
@@ -89,7 +86,7 @@ def bound(pages: list[Printed], root: str) -> PdfWriter:
                 link.pop("/A", None)
             if place is not None:
                 link[NameObject("/Dest")] = at(book, *place)
-    book.add_metadata({"/Title": TITLE})
+    book.add_metadata({"/Title": pages[0].title})
     return book
 
 

@@ -44,8 +44,8 @@ def fill_downloads(app: Sphinx, error: Exception | None) -> None:
     setting = repository(Path(app.srcdir))
     if error is None and setting is not None:
         # Not into those that the theme makes of pages with cells, which have no such place.
-        sources = {str(app.env.doc2path(name, base=False)) for name in app.env.found_docs}
-        for source in sorted(sources):
+        for name in app.env.found_docs:
+            source = app.env.doc2path(name, base=False)
             if source.endswith(".ipynb"):
                 fill(Path(app.outdir) / "_sources" / source, setting)
 

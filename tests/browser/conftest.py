@@ -176,9 +176,6 @@ def browser() -> Iterator[Browser]:
 SWITCH = "theme => Object.assign(document.documentElement.dataset, { theme, mode: theme })"
 """Change the theme of a page, as its button does."""
 
-SAVE_DATA = "Object.defineProperty(navigator, 'connection', { value: { saveData: true } })"
-"""Have a page take its reader for one who wants to save data: it fetches no models before it is touched."""
-
 HOLD_RUNTIME = "async url => { window.held = await WebAssembly.compile(await (await fetch(url)).arrayBuffer()); }"
 
 
@@ -249,7 +246,7 @@ def visit(
             f"try {{ localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}'); }} catch {{}}"
         )
         if not eager:
-            page.add_init_script(SAVE_DATA)
+            page.add_init_script(browsers.SAVE_DATA)
         visit = Visit(page, context, site_url, fresh)
         visits.append(visit)
 
