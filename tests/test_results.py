@@ -76,6 +76,20 @@ def test_rows_drawn_at_random_are_what_the_weights_give(name):
     assert differing.empty, f"seed {seed}:\n{differing.to_string()}"
 
 
+@every_table
+def test_all_who_are_asked_the_same_are_asked_at_the_same_points(name):
+    """Predictors are compared on the same prompts: the function's mean square there is then the same in all rows."""
+    experiment = EXPERIMENTS[name]
+    if "the function" not in experiment.columns.get("power", ""):
+        pytest.skip("the table has no mean square of the function")
+    asked = [kind for kind in experiment.cases[0] if kind not in {"predictor", "other", "said", "who"}]
+    if name != "many_tasks":  # there each model is asked of tasks of its own
+        asked = [kind for kind in asked if kind != "model"]
+    powers = results.read(name).groupby([*asked, "prompt"]).power
+    assert powers.size().max() > 1
+    assert (powers.nunique() == 1).all()
+
+
 @pytest.mark.usefixtures("alone")
 @every_table
 def test_a_tampered_value_is_caught(name):

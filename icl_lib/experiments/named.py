@@ -53,15 +53,16 @@ def error(
     said: str,
     asked: str,
     n_examples: int,
+    most: int,
     n_queries: int,
     seed: int,
     prompts: Sequence[int],
 ) -> pd.DataFrame:
-    """How far a predictor that is told something is from the function."""
-    xs, ys, _ = sample_prompts(ASKED[asked], max(prompts) + 1, MOST + n_queries, seed=seed)
+    """How far a predictor that is told something is from the function, at points after the first `most`."""
+    xs, ys, _ = sample_prompts(ASKED[asked], max(prompts) + 1, most + n_queries, seed=seed)
     xs, ys = xs[list(prompts)], ys[list(prompts)]
-    truth = ys[:, MOST:].double()
-    known = xs[:, :n_examples], ys[:, :n_examples], xs[:, MOST:]
+    truth = ys[:, most:].double()
+    known = xs[:, :n_examples], ys[:, :n_examples], xs[:, most:]
     guess = curve_predictions({model: predictor(model, said)}, *known)[model]
     return pd.DataFrame(
         {"error": curves.mean_square(guess - truth), "power": curves.mean_square(truth)}
@@ -99,7 +100,7 @@ EXPERIMENTS = (
                 for asked in OUTSIDE
             ),
         ],
-        settings={"n_queries": 32, "seed": 71},
+        settings={"most": MOST, "n_queries": 32, "seed": 71},
         n_prompts=128,
         measure=error,
     ),
