@@ -82,6 +82,11 @@ def with_rare(rare: FunctionClass, weight: float, usual: FunctionClass) -> Mixtu
     return Mixture((rare, LINE, usual), (weight, (1.0 - weight) / 2, (1.0 - weight) / 2))
 
 
+STRAIGHT = Polynomial(1)
+"""Lines with an intercept, for the question whether the choice of those without one matters."""
+NOISY = 0.3
+"""Standard deviation of noise on the values, for the question whether it matters that there is none."""
+
 HALFWAY = ConvexCombination(LINE, SINE, 0.5)
 """What the chapter on the debate mixes into pretraining: functions halfway between a line and a sine."""
 
@@ -153,6 +158,11 @@ def _one_dimensional(
         examples=Ramp(start=11, stop=POINTS, by=2, every=every),
         **more,
     )
+
+
+def _chosen(function_class: FunctionClass, **otherwise: Any) -> Setting:
+    """The tiny model's training; what is compared with it differs in nothing that it does not name."""
+    return _one_dimensional(function_class, "tiny", 2500, 12, every=50, muon_rate=4e-3, **otherwise)
 
 
 def _twenty_dimensional(
@@ -331,10 +341,10 @@ RECIPES: dict[str, Setting] = {
         muon_rate=2.5e-3,
         initialisation="gpt2",
     ),
-    **{
-        f"{name}-tiny": _one_dimensional(function_class, "tiny", 2500, 12, every=50, muon_rate=4e-3)
-        for name, function_class in _BANDS.items()
-    },
+    **{f"{name}-tiny": _chosen(function_class) for name, function_class in _BANDS.items()},
+    # The same training, with one choice made otherwise.
+    "straight+sine-0.5-tiny": _chosen(Mixture((STRAIGHT, SINE), (0.5, 0.5))),
+    "line+sine-0.5-tiny-noisy": _chosen(line_and_sine(0.5), noise=NOISY),
     # How the same model comes out of short trainings, from three seeds.
     **{
         f"line+sine-0.5-tiny-{prompts}{_seeded(seed)}": _brief(prompts, seed)
