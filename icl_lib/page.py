@@ -235,11 +235,11 @@ def bayes_prefixes(name: str) -> nn.Module:
 
 
 def combination_models() -> list[str]:
-    """The shipped models of lines and sines in equal parts, told no names: of each size the one trained longest."""
+    """The shipped models of lines and sines in equal parts, no names, no noise: of each size the longest trained."""
     longest: dict[str, str] = {}
     for name in available():
-        size, named = recipes.parts(name).size, recipes.RECIPES[name].named
-        if prior_of(name) == "line+sine-0.5" and not named:
+        size, setting = recipes.parts(name).size, recipes.RECIPES[name]
+        if prior_of(name) == "line+sine-0.5" and not (setting.named or setting.noise):
             longest[size] = max(longest.get(size, name), name, key=_steps)
     return sorted(longest.values(), key=lambda name: list(SIZES).index(recipes.parts(name).size))
 

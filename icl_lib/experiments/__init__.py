@@ -16,6 +16,7 @@ from icl_lib.experiments import (
     inside,
     many_tasks,
     named,
+    question,
     selection,
     setting,
     weight,
@@ -30,11 +31,12 @@ CHAPTERS = (
     named,
     debate,
     diversity,
+    question,
     many_tasks,
     inside,
     weight,
 )
-"""A module for each chapter, two for the debate's first: EXPERIMENTS, figures, `findings`, and the `numbers` and
+"""A module for each chapter, three for the debate's first: EXPERIMENTS, figures, `findings`, and the `numbers` and
 `conditions` of its prose."""
 
 EXPERIMENTS: dict[str, Experiment] = {
