@@ -195,7 +195,7 @@ def draw(table: pd.DataFrame) -> Picture:
         columns=["asked", "choice", "who", "share", "ci_low", "ci_high"],
     )
     places = {called: -i for i, called in enumerate(_ROWS)}
-    with figures.drawing(1, 2, figsize=(9.5, 3.9), sharex=True, sharey=True) as (figure, panels):
+    with figures.drawing(1, 2, figsize=(9.5, 3.6), sharex=True, sharey=True) as (figure, panels):
         for axes, (asked, title) in zip(panels, _TITLES.items(), strict=True):
             axes.set(xscale="log", xlim=(_LEAST, 1), title=title, xlabel=curves.SHARE)
             axes.set_yticks(list(places.values()), list(_ROWS.values()))
