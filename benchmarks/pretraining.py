@@ -84,9 +84,7 @@ def rows() -> list[dict[str, Any]]:
     server = make_server(SITE)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=browsers.chromium(), args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = browsers.launch(playwright)
         page = browser.new_page()
         page.set_default_timeout(600_000)
         page.goto(f"http://127.0.0.1:{server.server_port}/{CHAPTER}")

@@ -189,9 +189,7 @@ def rows() -> list[dict[str, Any]]:
     url = f"http://127.0.0.1:{server.server_port}/"
     found = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=browsers.chromium(), args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = browsers.launch(playwright)
         for chapter, view, slider, what, size, limit in (
             (CHAPTER, "a=0.2", "Combination weight", "", "tiny", 16),
             (CHAPTER, "a=0.2", "Combination weight", "", "small", 33),

@@ -15,7 +15,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, Playwright, sync_playwright
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FIREFOXES = ("firefox-esr", "firefox")
@@ -57,6 +57,13 @@ def chromium() -> str | None:
         CHROMIUMS,
         "Google Chrome.app/Contents/MacOS/Google Chrome",
         "Chromium.app/Contents/MacOS/Chromium",
+    )
+
+
+def launch(playwright: Playwright) -> Browser:
+    """Start that Chromium, where it may run as root and need not draw on a screen."""
+    return playwright.chromium.launch(
+        executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"]
     )
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urldefrag, urljoin
 
 from playwright.sync_api import Browser, sync_playwright
 from pypdf import PdfReader, PdfWriter
-from pypdf.generic import ArrayObject, Fit, NameObject
+from pypdf.generic import ArrayObject, Fit, NameObject, TextStringObject
 from tqdm import tqdm
 
 from book import browsers
@@ -49,6 +49,14 @@ def pages_of(browser: Browser, root: str) -> list[str]:
     return list(dict.fromkeys([page.url, *page.evaluate(PAGES)]))
 
 
+def published_at(browser: Browser, root: str) -> str | None:
+    """Where the site says that it is published, None if it does not."""
+    page = browser.new_page()
+    page.goto(root + FIRST)
+    canonical = page.evaluate("document.querySelector('link[rel=canonical]')?.href")
+    return canonical and canonical.removesuffix(FIRST)
+
+
 def printed(browser: Browser, urls: list[str]) -> Iterator[Printed]:
     """Pages on paper, with their explorers' still figures."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -61,10 +69,15 @@ def printed(browser: Browser, urls: list[str]) -> Iterator[Printed]:
         yield Printed(url, title, paper)
 
 
-def bound(pages: list[Printed], root: str) -> PdfWriter:
+def bound(pages: list[Printed], root: str, published: str | None = None) -> PdfWriter:
     """One PDF of all, with an outline.
 
-    Links to what is in it lead there; those to the rest of the site, which has no address on paper, lead nowhere.
+    Links to what is in it lead there; those to the rest of the site lead to where it is published, or nowhere.
+
+    Args:
+        pages: in their order.
+        root: the address under which they were printed.
+        published: the address under which readers find the site, None if it is not known.
     """
     book, places, first = PdfWriter(), {}, []
     for page in pages:
@@ -83,7 +96,11 @@ def bound(pages: list[Printed], root: str) -> PdfWriter:
             url, name = urldefrag(urljoin(here, address.replace("#/", "#")))
             place = places.get((url, name), places.get((url, "")))
             if url.startswith(root):
-                link.pop("/A", None)
+                action = link.pop("/A", None)
+                if action is not None and published is not None and place is None:
+                    away = published + urljoin(here, address).removeprefix(root)
+                    action[NameObject("/URI")] = TextStringObject(away)
+                    link[NameObject("/A")] = action
             if place is not None:
                 link[NameObject("/Dest")] = at(book, *place)
     book.add_metadata({"/Title": pages[0].title})
@@ -116,11 +133,10 @@ def main() -> None:
     server = make_server(site)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=browsers.chromium(), args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = browsers.launch(playwright)
         root = f"http://127.0.0.1:{server.server_port}/"
-        book = bound(list(printed(browser, pages_of(browser, root))), root)
+        pages = list(printed(browser, pages_of(browser, root)))
+        book = bound(pages, root, published_at(browser, root))
         browser.close()
     server.shutdown()
     book.write(site / NAME)

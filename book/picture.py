@@ -21,9 +21,7 @@ def main() -> None:
     server = make_server(parser.parse_args().folder)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=browsers.chromium(), args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = browsers.launch(playwright)
         for theme in ("light", "dark"):
             page = browser.new_page(
                 viewport={"width": 1280, "height": 1000}, device_scale_factor=1.5

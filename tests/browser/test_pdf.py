@@ -5,11 +5,26 @@ import shutil
 from pathlib import Path
 
 from playwright.sync_api import Browser
-from pypdf import PdfReader
+from pypdf import PdfReader, PdfWriter
 
 from book.pdf import HERE, NAME, bound, offer, pages_of, printed
 
 CHAPTER, LEDGER = "notebooks/named.html", "book/ledger.html"
+
+
+PUBLISHED = "https://example.org/book/"
+
+
+def read(book: PdfWriter) -> PdfReader:
+    paper = io.BytesIO()
+    book.write(paper)
+    return PdfReader(paper)
+
+
+def addresses(reader: PdfReader) -> set[str]:
+    """Where links lead that leave the PDF."""
+    links = (link.get_object() for page in reader.pages for link in page.get("/Annots", ()))
+    return {link["/A"]["/URI"] for link in links if "/URI" in link.get("/A", {})}
 
 
 def test_the_pages_are_those_of_the_contents(browser: Browser, site_url: str) -> None:
@@ -21,9 +36,8 @@ def test_the_pages_are_those_of_the_contents(browser: Browser, site_url: str) ->
 
 def test_two_pages_are_bound_and_lead_to_each_other(browser: Browser, site_url: str) -> None:
     urls = [site_url + CHAPTER, site_url + LEDGER]
-    book = io.BytesIO()
-    bound(list(printed(browser, urls)), site_url).write(book)
-    reader = PdfReader(book)
+    pages = list(printed(browser, urls))
+    reader = read(bound(pages, site_url))
     parts = [part for part in reader.outline if not isinstance(part, list)]
     titles = ["If it is told the class", "The ledger of claims"]
     assert [part.title for part in parts] == titles
@@ -49,6 +63,12 @@ def test_two_pages_are_bound_and_lead_to_each_other(browser: Browser, site_url: 
     # The chapter's badge leads to its own claim, which is not on the ledger's first page; the ledger's, to the chapter.
     assert max(leads["to"]) > begins[1]
     assert leads["from"]
+
+    # What is on the site alone leads there, where it is known; a named chapter is as it was.
+    away = addresses(read(bound(pages, site_url, PUBLISHED)))
+    assert PUBLISHED + "notebooks/setting.html" in away
+    assert not any(url.startswith((site_url, PUBLISHED + CHAPTER)) for url in away)
+    assert not any(url.startswith(PUBLISHED) for url in addresses(reader))
 
 
 def test_every_page_of_the_book_offers_it_once(site_dir: Path, tmp_path: Path) -> None:
