@@ -563,8 +563,8 @@ CLAIMS: dict[str, Claim] = {
         ),
         Claim(
             "D7",
-            "The failure between the classes is one of the choices that the press leaves out: where lines have an "
-            "intercept, or values have noise, most of it is gone.",
+            "Where lines have an intercept, and where values have noise, most of the failure between the classes is "
+            "gone.",
             "asked in the debate: a reader found quite other results, with choices that we do not know",
             "error halfway after 40 examples, as a share of the mean square, of a model trained and asked with that "
             "one choice made otherwise, over that of the model trained and asked without it",
@@ -574,7 +574,8 @@ CLAIMS: dict[str, Claim] = {
             headline="intercept",
             limit=CURED,
             changed="30 November 2026: written while the two models were in training, and before exact Bayes of these "
-            "choices, or any model of them, was measured.",
+            "choices, or any model of them, was measured. The claim, not its rule, was reworded afterwards: it had "
+            "'or' where the rule has 'and'.",
         ),
     )
 }

@@ -83,7 +83,7 @@ def with_rare(rare: FunctionClass, weight: float, usual: FunctionClass) -> Mixtu
 
 
 STRAIGHT = Polynomial(1)
-"""Lines with an intercept, for the question whether the choice of those without one matters."""
+"""Lines with an intercept, (u + v x) / sqrt(2), for the question whether the choice of those without one matters."""
 NOISY = 0.3
 """Standard deviation of noise on the values, for the question whether it matters that there is none."""
 

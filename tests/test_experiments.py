@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from icl_lib import baselines, bayes, recipes, results, sample_prompts
-from icl_lib.experiments import curves, frequency
+from icl_lib.experiments import curves, frequency, question
 from icl_lib.experiments.experiment import less, ratio, ratio_of_ratios, rows_of, share_of
 from icl_lib.widgets import FrequencyExplorer
 
@@ -110,3 +110,25 @@ def test_the_explorer_draws_the_stored_errors():
     ):
         stored = share_of(table, predictor=name, frequency=6.0, n_examples=40)[0]
         assert drawn[line][drawn["n_examples"].index(40)][where] == pytest.approx(stored)
+
+
+@pytest.mark.parametrize("kind", question.KINDS)
+def test_prompts_of_a_choice_are_those_of_the_sampler(kind):
+    choice = question.Choice("with intercept", noise=0.3)
+    asked = choice.asked(kind)
+    xs, ys, queries, truth = question.draw_prompts(choice, kind, 3, 5, seed=7)
+    clean, noisy = (sample_prompts(asked, 3, 45, seed=7, noise=noise) for noise in (0.0, 0.3))
+    torch.testing.assert_close(torch.cat([xs, queries], 1), clean.xs)
+    torch.testing.assert_close(ys, noisy.ys[:, :40])
+    torch.testing.assert_close(truth.float(), clean.ys[:, 40:])
+
+
+def test_uniform_inputs_are_uniform_and_the_functions_the_same():
+    uniform = question.draw_prompts(question.Choice(inputs="uniform"), "line", 200, 60, seed=7)
+    normal = question.draw_prompts(question.Choice(), "line", 200, 60, seed=7)
+    edge = 3**0.5
+    quantiles = uniform[0].flatten().quantile(torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]))
+    expected = torch.tensor([-edge, -edge / 2, 0.0, edge / 2, edge])
+    torch.testing.assert_close(quantiles, expected, atol=0.05, rtol=0)
+    slopes = [(ys / xs[:, :, 0])[:, 0] for xs, ys, _, _ in (uniform, normal)]
+    torch.testing.assert_close(*slopes)

@@ -55,10 +55,12 @@ FLOOR = 1e-6
 SHARE = "error / mean square of f"
 
 
-def exact(function_class: FunctionClass, jitter: float = bayes.JITTER) -> CurvePredictor:
-    """Exact Bayes with this prior."""
+def exact(
+    function_class: FunctionClass, *, noise: float = 0.0, jitter: float = bayes.JITTER
+) -> CurvePredictor:
+    """Exact Bayes with this prior, told of this noise."""
     return lambda xs, ys, queries: bayes.posterior_curve(
-        function_class, xs, ys, queries, jitter=jitter
+        function_class, xs, ys, queries, noise=noise, jitter=jitter
     )[0]
 
 

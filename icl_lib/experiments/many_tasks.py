@@ -8,10 +8,10 @@ from functools import cache
 import pandas as pd
 from torch import Tensor
 
-from icl_lib import bayes, claims, figures, recipes, weights
+from icl_lib import claims, figures, recipes, weights
 from icl_lib.claims import Measure
 from icl_lib.evaluation import CurvePredictor, curve_predictions
-from icl_lib.experiments.curves import OF, mean_square
+from icl_lib.experiments.curves import OF, exact, mean_square
 from icl_lib.experiments.experiment import (
     Experiment,
     less,
@@ -65,7 +65,7 @@ def predictor(name: str) -> CurvePredictor:
     if name != RIDGE and not name.startswith(OF):
         return weights.load(name).predict_curve
     prior = ANY if name == RIDGE else recipes.RECIPES[name.removeprefix(OF)].function_class
-    return lambda xs, ys, queries: bayes.posterior_curve(prior, xs, ys, queries, noise=NOISE)[0]
+    return exact(prior, noise=NOISE)
 
 
 @cache

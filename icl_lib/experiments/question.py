@@ -17,13 +17,14 @@ from torch import Tensor
 from icl_lib import baselines, bayes, claims, figures, recipes, weights
 from icl_lib.claims import Measure
 from icl_lib.evaluation import CurvePredictor, curve_predictions
-from icl_lib.experiments import curves
+from icl_lib.experiments import curves, diversity
 from icl_lib.experiments.curves import BAYES, LINE, LINEAR, MOST, SINE, TINY, mean_square
 from icl_lib.experiments.experiment import (
     Experiment,
     ratio,
     ratio_of_ratios,
     rows_of,
+    share_of,
 )
 from icl_lib.figures import Picture
 from icl_lib.random import Draws
@@ -75,7 +76,7 @@ CHOICES: Mapping[str, Choice] = {
     "longer": Choice(n_examples=200),
     "all": Choice("with intercept", inputs="uniform", noise=recipes.NOISY, n_examples=200),
 }
-"""One choice made otherwise at a time, and all of them, by the name that this page has for it."""
+"""One choice made otherwise at a time, and four of them together, by the name that this page has for it."""
 TRAINED = {
     OURS: TINY,
     "intercept": "straight+sine-0.5-tiny",
@@ -89,9 +90,7 @@ _JUDGED = ("intercept", "noise")
 def says(name: str, choice: Choice) -> CurvePredictor:
     """Exact Bayes and the best linear predictor, with the prior and the noise of the choice; or a model."""
     if name == BAYES:
-        return lambda xs, ys, queries: bayes.posterior_curve(
-            choice.prior, xs, ys, queries, noise=choice.noise
-        )[0]
+        return curves.exact(choice.prior, noise=choice.noise)
     if name == LINEAR:
         variance = choice.noise**2 + bayes.JITTER**2
         return lambda xs, ys, queries: baselines.best_linear_curve(
@@ -158,7 +157,7 @@ _ROWS = {
     "noise": "noise of 0.3",
     "uniform": "uniform inputs",
     "longer": "200 examples",
-    "all": "all of these at once",
+    "all": "intercept, noise, uniform, 200",
     "wide": "sines up to frequency 20",
     "slow": "sines from 0.2 to 1",
 }
@@ -167,13 +166,14 @@ _TITLES = {"halfway": "halfway between a line and a sine", "sine": "sines, for c
 
 
 def _rows(table: pd.DataFrame, called: str, who: str, asked: str) -> pd.DataFrame:
-    return rows_of(table, predictor=who, asked=asked, **asdict(CHOICES[called]))
+    """The rows of a predictor under a choice; of the model that was trained so, if `who` is TINY."""
+    name = TRAINED[called] if who == TINY else who
+    return rows_of(table, predictor=name, asked=asked, **asdict(CHOICES[called]))
 
 
 def share(table: pd.DataFrame, called: str, who: str, asked: str = "halfway") -> Measure:
-    """Error as a share of the mean square under a choice; of the model that was trained so, if `who` is TINY."""
-    name = TRAINED[called] if who == TINY else who
-    rows = _rows(table, called, name, asked)
+    """Error as a share of the mean square under a choice; `who` as for `_rows`."""
+    rows = _rows(table, called, who, asked)
     return ratio(rows.error, rows.power)
 
 
@@ -228,25 +228,17 @@ Tables = Mapping[str, pd.DataFrame]
 
 def _over_ours(table: pd.DataFrame, who: str, called: str) -> Measure:
     """The share of error left halfway under a choice, over that under ours."""
-    pairs = [
-        _rows(table, case, TRAINED[case] if who == TINY else who, "halfway")
-        for case in (called, OURS)
-    ]
+    pairs = [_rows(table, case, who, "halfway") for case in (called, OURS)]
     return ratio_of_ratios(*((rows.error, rows.power) for rows in pairs))
 
 
-def cures(
-    table: pd.DataFrame, who: str = TINY, choices: Sequence[str] = _JUDGED
-) -> dict[str, Measure]:
+def cures(table: pd.DataFrame, who: str = TINY) -> dict[str, Measure]:
     """D7: for each choice that is judged, the share of error left halfway, over that under ours."""
-    return {
-        judged: _over_ours(table, who, called)
-        for judged, called in zip(_JUDGED, choices, strict=True)
-    }
+    return {called: _over_ours(table, who, called) for called in _JUDGED}
 
 
 def _excess(table: pd.DataFrame, called: str, asked: str) -> Measure:
-    own, exact = (_rows(table, called, who, asked) for who in (TRAINED[called], BAYES))
+    own, exact = (_rows(table, called, who, asked) for who in (TINY, BAYES))
     return ratio(own.error - exact.error.to_numpy(), own.power)
 
 
@@ -262,7 +254,7 @@ def findings(tables: Tables) -> list[claims.Finding]:
             note=f"three tiny models, trained once each, on {seen:,} prompts; 256 prompts",
             beside={
                 claims.BAYES: cures(table, BAYES),
-                "null: the same choice": cures(table, choices=(OURS, OURS)),
+                "null: the same choice": dict.fromkeys(_JUDGED, _over_ours(table, TINY, OURS)),
             },
             gate={
                 f"{TRAINED[called]} on {asked}s": _excess(table, called, asked)
@@ -305,6 +297,12 @@ def conditions(tables: Tables) -> dict[str, bool]:
     table = tables["debate_choices"]
     others = [called for called in CHOICES if called not in (OURS, "slow")]
     left = cures(table).values()
+    seeds = [
+        share_of(tables["debate_diversity"], predictor=diversity.MODELS[2, seed], asked="halfway")[
+            0
+        ]
+        for seed in diversity.SEEDS
+    ]
 
     def over(called: str) -> Measure:
         return _over_ours(table, BAYES, called)
@@ -318,14 +316,25 @@ def conditions(tables: Tables) -> dict[str, bool]:
         "most_choices_matter_little": all(
             over(called)[1] > 0.5 and over(called)[2] < 2 for called in others
         ),
+        "uniform_helps_most": all(
+            over("uniform")[2] < over(called)[1]
+            for called in others
+            if called not in ("uniform", "all")
+        ),
         "slow_sines_change_it": over("slow")[2] < 0.1,
+        "slow_is_easy": share(table, "slow", LINEAR)[2] < 1e-3 * share(table, "slow", BAYES)[1],
         "linear_is_far_better": all(
             share(table, called, LINEAR)[2] < 0.5 * share(table, called, BAYES)[1]
             for called in (OURS, *others)
         ),
         "tiny_gains_some": all(high < 1 for _, _, high in left),
         "more_than_half_is_left": all(low > claims.CURED for _, low, _ in left),
-        "rule_says_not_supported": claims.CLAIMS["D7"].judge(cures(table)) == "not supported",
+        "seeds_do_as_much": all(
+            share(table, called, TINY)[1] < max(seeds)
+            and share(table, called, TINY)[2] > min(seeds)
+            for called in _JUDGED
+        ),
+        "rule_says_not_supported": findings(tables)[0].by_rule == "not supported",
         "lines_learnt": all(_excess(table, called, "line")[2] < claims.WORSE for called in TRAINED),
         "sines_at_the_limit": all(
             claims.WORSE <= _excess(table, called, "sine")[2] < 2 * claims.WORSE
