@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 from datetime import date
+from importlib import metadata
 from pathlib import Path
 
 import nbformat
@@ -13,6 +14,7 @@ import yaml
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 import icl_lib
@@ -34,6 +36,15 @@ def pins(path: str) -> dict[str, Version]:
     lines = (ROOT / path).read_text().splitlines()
     found = [re.match(r"([\w.-]+)==([^+\s]+)", line) for line in lines]
     return {match[1]: Version(match[2]) for match in found if match}
+
+
+def test_every_pin_takes_the_oldest_python_that_is_declared():
+    """Debian 12 has 3.11.2, where a package that asks for 3.11.5 cannot be installed."""
+    oldest_python = re.fullmatch(r">=(3\.\d+)", PROJECT["requires-python"])[1] + ".0"
+    for name, version in pins("constraints.txt").items():
+        needs = metadata.metadata(name)["Requires-Python"] or ""
+        assert Version(metadata.version(name)).public == version.public, name
+        assert oldest_python in SpecifierSet(needs), f"{name} {version} asks for Python {needs}"
 
 
 @pytest.mark.parametrize("path", ["requirements.txt", "binder/requirements.txt"])
