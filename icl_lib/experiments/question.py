@@ -195,7 +195,7 @@ def draw(table: pd.DataFrame) -> Picture:
         columns=["asked", "choice", "who", "share", "ci_low", "ci_high"],
     )
     places = {called: -i for i, called in enumerate(_ROWS)}
-    with figures.drawing(1, 2, figsize=(9.5, 3.6), sharex=True, sharey=True) as (figure, panels):
+    with figures.drawing(1, 2, figsize=(9.5, 3.5), sharex=True, sharey=True) as (figure, panels):
         for axes, (asked, title) in zip(panels, _TITLES.items(), strict=True):
             axes.set(xscale="log", xlim=(_LEAST, 1), title=title, xlabel=curves.SHARE)
             axes.set_yticks(list(places.values()), list(_ROWS.values()))
@@ -215,8 +215,8 @@ def draw(table: pd.DataFrame) -> Picture:
             figure,
             "Errors halfway between a line and a sine, and on sines, under nine choices of the experimenter, of exact "
             "Bayes, of the best linear predictor, and of three tiny transformers.",
-            "After 40 examples, or 200 where it says so. Bars are 90% intervals over 256 prompts. Every predictor has "
-            "the prior and the noise of the choice; what lies below the frame is drawn at its edge.",
+            "After 40 examples, or 200 where it says so. Bars are 90% intervals over 256 prompts; what lies below the "
+            "frame is drawn at its edge.",
             found,
         )
 

@@ -66,7 +66,7 @@ def test_two_pages_are_bound_and_lead_to_each_other(browser: Browser, site_url: 
 
     # What is on the site alone leads there, where it is known; a named chapter is as it was.
     away = addresses(read(bound(pages, site_url, PUBLISHED)))
-    assert PUBLISHED + "notebooks/setting.html" in away
+    assert PUBLISHED + "book/choices.html" in away
     assert not any(url.startswith((site_url, PUBLISHED + CHAPTER)) for url in away)
     assert not any(url.startswith(PUBLISHED) for url in addresses(reader))
 
