@@ -268,41 +268,26 @@ def findings(tables: Tables) -> list[claims.Finding]:
 def numbers(tables: Tables) -> dict[str, str]:
     """The numbers of the section's prose, by name."""
     table = tables["debate_choices"]
-    found: dict[str, Measure] = {}
-    for called in CHOICES:
-        name = called.replace(" ", "")
-        for who, word in ((BAYES, "bayes"), (LINEAR, "linear")):
-            for asked in KINDS:
-                found[f"{word}.{name}.{asked}"] = share(table, called, who, asked)
-        if called in TRAINED:
-            for asked in KINDS:
-                found[f"tiny.{name}.{asked}"] = share(table, called, TINY, asked)
-        if called != OURS:
-            found[f"bayes.{name}.over.ours"] = _over_ours(table, BAYES, called)
+    exact = {called: share(table, called, BAYES) for called in CHOICES}
+    found = {f"bayes.{called.replace(' ', '')}.halfway": exact[called] for called in CHOICES}
+    found["bayes.slow.over.ours"] = _over_ours(table, BAYES, "slow")
     found |= {f"left.{called}": measure for called, measure in cures(table).items()}
     told = {name: figures.estimate(*measure) for name, measure in found.items()}
-    exact = [share(table, called, BAYES)[0] for called in CHOICES if called != "slow"]
-    told |= {"bayes.least": f"{min(exact):.2f}", "bayes.most": f"{max(exact):.2f}"}
-    for asked in ("line", "sine"):
-        above = [_excess(table, called, asked)[0] for called in TRAINED]
-        told |= {
-            f"above.{asked}.least": f"{min(above):.2f}",
-            f"above.{asked}.most": f"{max(above):.2f}",
-        }
+    for name, values in (
+        ("bayes", [exact[called][0] for called in CHOICES if called != "slow"]),
+        ("above.sine", [_excess(table, called, "sine")[0] for called in TRAINED]),
+    ):
+        told |= {f"{name}.least": f"{min(values):.2f}", f"{name}.most": f"{max(values):.2f}"}
     return {f"question.{name}": words for name, words in told.items()}
 
 
 def conditions(tables: Tables) -> dict[str, bool]:
     """What the section's sentences hang on, by name."""
-    table = tables["debate_choices"]
+    table, types = tables["debate_choices"], tables["debate_diversity"]
     others = [called for called in CHOICES if called not in (OURS, "slow")]
     left = cures(table).values()
-    seeds = [
-        share_of(tables["debate_diversity"], predictor=diversity.MODELS[2, seed], asked="halfway")[
-            0
-        ]
-        for seed in diversity.SEEDS
-    ]
+    lines_and_sines = (diversity.MODELS[diversity.FEW, seed] for seed in diversity.SEEDS)
+    seeds = [share_of(types, predictor=model, asked="halfway")[0] for model in lines_and_sines]
 
     def over(called: str) -> Measure:
         return _over_ours(table, BAYES, called)
