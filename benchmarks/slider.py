@@ -219,7 +219,7 @@ def rows() -> list[dict[str, Any]]:
         page, sizes = _open(browser, url)
         # Of a reader who saves data nothing is fetched before a touch; of others what follows is, unasked.
         page.add_init_script(browsers.SAVE_DATA)
-        page.goto(url + CHAPTER, wait_until="networkidle")
+        browsers.open_whole(page, url + CHAPTER)
         before = dict(sizes)
         page.get_by_role("slider", name="Combination weight").focus()
         page.wait_for_selector("[data-stage=live]")

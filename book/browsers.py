@@ -15,7 +15,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from playwright.sync_api import Browser, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FIREFOXES = ("firefox-esr", "firefox")
@@ -65,6 +65,15 @@ def launch(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(
         executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"]
     )
+
+
+def open_whole(page: Page, url: str) -> None:
+    """Open a page, and wait until it has been read to its end and nothing is fetched any more.
+
+    The network alone will not tell: it may rest while a long page is still being read.
+    """
+    page.goto(url, wait_until="load")
+    page.wait_for_load_state("networkidle")
 
 
 def firefox() -> str | None:

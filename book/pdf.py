@@ -62,7 +62,7 @@ def printed(browser: Browser, urls: list[str]) -> Iterator[Printed]:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.add_init_script(browsers.SAVE_DATA)
     for url in tqdm(urls, unit="page", disable=None):
-        page.goto(url, wait_until="networkidle")
+        browsers.open_whole(page, url)
         page.evaluate(UNFOLD)
         title = page.locator("h1").first.evaluate("title => title.firstChild.textContent.trim()")
         paper = page.pdf(format="A4", tagged=True, outline=True, print_background=True)

@@ -222,7 +222,8 @@ def visit(
     """A function that opens a page of the site, given by its path below the root.
 
     `visit("book/intro.html", theme="dark", size=PHONE, javascript=False)` returns a `Visit`. A page fetches models when
-    it is touched, or, if it is `eager`, as those do whose readers do not save data.
+    it is touched, or, if it is `eager`, as those do whose readers do not save data. Unless it is to be `whole`, it may
+    still be fetching.
     """
     visits: list[Visit] = []
 
@@ -235,7 +236,7 @@ def visit(
         touch: bool = False,
         fresh: bool = False,
         eager: bool = False,
-        wait_until: str = "networkidle",
+        whole: bool = True,
         prepare: Callable[[Page], None] | None = None,
     ) -> Visit:
         kind = Kind(javascript, touch)
@@ -282,7 +283,10 @@ def visit(
         page.on("pageerror", lambda error: visit.problems.append(f"page error: {error}"))
         if prepare is not None:
             prepare(page)
-        page.goto(site_url + path, wait_until=wait_until)  # type: ignore[arg-type]
+        if whole:
+            browsers.open_whole(page, site_url + path)
+        else:
+            page.goto(site_url + path)
         return visit
 
     yield open_page

@@ -105,7 +105,7 @@ def test_the_still_figures_plot_is_of_the_live_ones_size(visit: Open) -> None:
     held: list[Route] = []
     page = visit(
         CHAPTER,
-        wait_until="load",
+        whole=False,
         prepare=lambda page: page.route("**/anywidget.js*", lambda route: held.append(route)),
     ).page
     before = page.locator(".icl-still .icl-plot").bounding_box()
@@ -481,7 +481,7 @@ def test_nothing_below_moves_when_the_widget_comes_and_goes_live(
     def hold(page: Page) -> None:
         page.route("**/anywidget.js*", lambda route: held.append(route))
 
-    page = visit(CHAPTER, size=size, prepare=hold, wait_until="load").page
+    page = visit(CHAPTER, size=size, prepare=hold, whole=False).page
     page.set_default_timeout(PATIENCE)
     page.wait_for_function("document.fonts.status === 'loaded'")
     for _ in range(300):

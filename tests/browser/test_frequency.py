@@ -431,7 +431,7 @@ def test_a_missing_predictor_is_named_and_can_be_asked_for_again(visit: Open) ->
 
     opened = open_explorer(
         visit,
-        wait_until="load",
+        whole=False,
         prepare=lambda page: page.route("**/bands-right.*.onnx", stop),
     )
     page = opened.page
@@ -457,7 +457,7 @@ def test_the_still_figure_keeps_the_widgets_room(visit: Open, size: tuple[int, i
     def hold(page: Page) -> None:
         page.route("**/anywidget.js*", lambda route: held.append(route))
 
-    page = visit(CHAPTER, size=size, prepare=hold, wait_until="load").page
+    page = visit(CHAPTER, size=size, prepare=hold, whole=False).page
     page.set_default_timeout(PATIENCE)
     page.wait_for_function("document.fonts.status === 'loaded'")
     for _ in range(300):

@@ -265,7 +265,7 @@ def test_a_missing_model_is_named_and_can_be_asked_for_again(visit: Open) -> Non
     opened = open_explorer(
         visit,
         "?size=tiny&p=0.5",
-        wait_until="load",
+        whole=False,
         prepare=lambda page: page.route("**/dense-sparse-0.5-tiny.*.safetensors", stop),
     )
     page = opened.page
