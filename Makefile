@@ -47,6 +47,8 @@ $(ENVIRONMENT): requirements.txt constraints.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
 		|| { rm -rf $(VENV); echo "No virtual environment could be made. On Debian: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Setting up $(VENV): some minutes, once."
+	@# The pip that Python 3.11 brings takes twice as long over the lists of what there is.
+	$(BIN)/python -m pip install --quiet --no-compile $(PIP_FLAGS) pip==26.3
 	@# To compile all that comes would take as long as all the rest: what is imported is compiled then.
 	$(BIN)/python -m pip install --quiet --no-compile $(PIP_FLAGS) --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .

@@ -80,6 +80,10 @@ LINEARS = (*LINEAR, MIXED)
 """What the page has the best linear predictor of."""
 PRETRAINING = ("initial", "prompts", "step", "look")
 """The graphs by which the page pretrains a model."""
+DECOMPOSED = {
+    "decomposed": "some operation has no translation: the program was traced a second time"
+}
+"""What a graph says of itself that took twice as long to export as it might."""
 _FOLDED = 2048
 """The most numbers of a constant that is worked out beforehand; larger ones are cheaper to compute than to fetch."""
 _TIDY = PassManager(
@@ -166,12 +170,12 @@ def _export(
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         try:
-            with undecomposed():
+            with undecomposed() as taken_apart:
                 program = export()
+            decomposed = bool(taken_apart)
         except torch.onnx.OnnxExporterError:
-            program = (
-                export()
-            )  # there are operations, of a class of one's own, that only torch can take apart
+            # There are operations, of a class of one's own, that only torch can take apart.
+            decomposed, program = True, export()
     assert program is not None
     fold_constants_ir(program.model, output_size_limit=_FOLDED)
     _TIDY(program.model)
@@ -180,6 +184,8 @@ def _export(
         node.ClearField("metadata_props")
         node.ClearField("doc_string")
     proto.graph.ClearField("value_info")
+    if decomposed:
+        onnx.helper.set_model_props(proto, DECOMPOSED)
     return proto
 
 

@@ -466,7 +466,8 @@ def bootstrap_ratio(
     Returns:
         Lower and upper ends, one per column.
     """
-    return interval_of(resampled_means(over, seed) / resampled_means(under, seed))
+    above, below = resampled_means(torch.cat((over, under), 1), seed).tensor_split(2, dim=1)
+    return interval_of(above / below)
 
 
 def resampled_means(

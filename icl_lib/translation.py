@@ -77,15 +77,20 @@ def _writes(node: Node) -> bool:
 
 
 @contextmanager
-def undecomposed() -> Iterator[None]:
-    """Have programs that write nothing in place stand as they were traced, though somebody wants them decomposed."""
-    decompose = ExportedProgram.run_decompositions
+def undecomposed() -> Iterator[list[ExportedProgram]]:
+    """Have programs that write nothing in place stand as they were traced, though somebody wants them decomposed.
+
+    Yields:
+        A list, to which those are added that were decomposed nevertheless.
+    """
+    decompose, decomposed = ExportedProgram.run_decompositions, []
 
     def decompose_if_it_writes(program: ExportedProgram, table: dict[Any, Any]) -> ExportedProgram:
         parts = [part for part in program.graph_module.modules() if isinstance(part, GraphModule)]
         if any(_writes(node) for part in parts for node in part.graph.nodes):
+            decomposed.append(program)
             return decompose(program, table)
         return program
 
     with patch.object(ExportedProgram, "run_decompositions", decompose_if_it_writes):
-        yield
+        yield decomposed

@@ -66,10 +66,8 @@ def test_rows_drawn_at_random_are_what_the_weights_give(name):
     seed = secrets.randbelow(2**32)
     print(f"{name}: rows drawn with seed {seed}")
     table = results.read(name)
-    if (
-        name == "inside_probes"
-    ):  # what probes read of a model takes seconds to compute: one model at a time
-        kinds = ["model", "source", "place"]
+    if name == "inside_probes":  # what a probe reads takes seconds to compute: one at a time
+        kinds = ["model", "source", "place", "target"]
         table = table.merge(table[kinds].drop_duplicates().sample(1, random_state=seed), on=kinds)
     rows = table.sample(4, random_state=seed)
     differing = results.audit(name, rows)

@@ -1,17 +1,16 @@
 """What is translated is what torch computes, and what is not is decomposed."""
 
-import subprocess
-import sys
-from unittest.mock import patch
+import json
 
+import onnx
 import onnxruntime
 import pytest
 import torch
-from torch.export import ExportedProgram
 
-from icl_lib.browser import _export, export_shape
-from icl_lib.model import TransformerConfig
+from icl_lib.browser import DECOMPOSED, MANIFEST, _export
 from icl_lib.translation import TRANSLATIONS
+
+from .conftest import LIVE
 
 X = torch.linspace(-2, 3, 12, dtype=torch.float64).view(3, 1, 4)
 
@@ -41,28 +40,23 @@ class Module(torch.nn.Module):
         return [function(x) for function in self.functions.values()]
 
 
+def says_decomposed(graph):
+    """Whether a graph says of itself that it was traced twice."""
+    return {entry.key: entry.value for entry in graph.metadata_props} == DECOMPOSED
+
+
 def check(functions):
-    """Whether the graph of some functions gives what torch does."""
+    """Whether the graph of some functions gives what torch does; the graph."""
     module, dynamic = Module(functions), ({0: torch.export.Dim("batch", min=2, max=9)},)
     graph = _export(module, (X,), ["x"], list(functions), dynamic)
     session = onnxruntime.InferenceSession(graph.SerializeToString())
     for name, found in zip(functions, session.run(None, {"x": X.numpy()}), strict=True):
         torch.testing.assert_close(torch.from_numpy(found), functions[name](X), msg=name)
+    return graph
 
 
-@pytest.fixture
-def once():
-    """No program may be traced again."""
-
-    def refuse(*_):
-        pytest.fail("it was traced again")
-
-    with patch.object(ExportedProgram, "run_decompositions", refuse):
-        yield
-
-
-def test_an_operation_is_translated_as_torch_computes_it(once):
-    check(ours)
+def test_an_operation_is_translated_as_torch_computes_it():
+    assert not says_decomposed(check(ours))
 
 
 def test_every_translation_is_tried():
@@ -72,32 +66,16 @@ def test_every_translation_is_tried():
 
 @pytest.mark.parametrize("name", others)
 def test_what_cannot_be_translated_is_decomposed(name):
-    check({name: others[name]})
+    assert says_decomposed(check({name: others[name]}))
 
 
-ONCE = """
-import sys
-from pathlib import Path
-from torch.export import ExportedProgram
-from icl_lib import browser
-ExportedProgram.run_decompositions = lambda *_: sys.exit("it was traced again")
-export, folder = browser.torch.onnx.export, Path(sys.argv[1])
-calls = []
-browser.torch.onnx.export = lambda *given, **how: (calls.append(1), export(*given, **how))[1]
-browser.publish_linear("mixed", folder)
-browser.publish_bands("sine", folder)
-browser.publish_bayes("dense8+sparse8", folder)
-browser.publish_pretraining("look", folder)
-assert len(calls) == 4, "an operation has no translation"
-"""
-
-
-def test_graphs_of_each_kind_are_traced_once(tmp_path):
-    """In a process whose signatures are not checked, which what torch scans must not be."""
-    subprocess.run([sys.executable, "-c", ONCE, str(tmp_path)], check=True)
-
-
-def test_the_graph_of_a_shape_is_traced_once(once):
-    export_shape(
-        TransformerConfig(dim=1, max_examples=21, width=8, layers=1, heads=1), torch.float32
-    )
+def test_no_graph_of_the_site_was_traced_twice(site_graph):
+    """They are exported where signatures are not checked, which torch would trace with the rest."""
+    entries = json.loads((LIVE / MANIFEST).read_text())
+    twice = [
+        (group, name)
+        for group in ("shapes", "bayes", "bands", "linear", "pretraining")
+        for name in entries[group]
+        if says_decomposed(onnx.load(site_graph(group, name), load_external_data=False))
+    ]
+    assert twice == []

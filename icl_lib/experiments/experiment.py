@@ -118,8 +118,9 @@ def rows_of(table: pd.DataFrame, **values: object) -> pd.DataFrame:
     """The rows that have these values, by prompt."""
     meant = np.ones(len(table), bool)
     for column, value in values.items():
-        meant &= (table[column] == value).to_numpy(bool)
-    return table[meant].sort_values("prompt")
+        meant &= np.asarray(table[column].array == value, bool)
+    rows = table[meant]
+    return rows if rows["prompt"].is_monotonic_increasing else rows.sort_values("prompt")
 
 
 def share_of(table: pd.DataFrame, over: str = "error", **values: object) -> Measure:

@@ -318,11 +318,10 @@ def draw_outside(table: pd.DataFrame) -> Picture:
 def numbers(tables: Tables) -> dict[str, str]:
     """The numbers of the chapter's prose, by name."""
     table = tables["named_errors"]
-    found: dict[str, Measure] = {}
+    found: dict[str, Measure] = {f"ratio.{asked}": each for asked, each in cheaper(table).items()}
     for asked in CLASSES:
         found[f"price.{asked}.without"] = price(table, asked, "nothing")
         found[f"price.{asked}.with"] = price(table, asked, asked)
-        found[f"ratio.{asked}"] = cheaper(table)[asked]
         found[f"excess.{asked}"] = excess(table, asked, "nothing")
         found[f"always.excess.{asked}"] = excess(table, asked, asked, ALWAYS)
         found[f"gain.{asked}"] = gain(table, asked)
