@@ -108,9 +108,9 @@ def _example(dtype: torch.dtype, dim: int) -> tuple[Tensor, Tensor, Tensor]:
     return draw(1, 7, dim), draw(1, 7), draw(1, 11, dim)
 
 
-def _curve() -> dict[str, Any]:
-    """The free dimensions of a prompt of which a curve is asked, by input."""
-    examples = torch.export.Dim("examples", min=0, max=4096)
+def _curve(most: int = 4096) -> dict[str, Any]:
+    """The free dimensions of a prompt, of this many examples at most, of which a curve is asked, by input."""
+    examples = torch.export.Dim("examples", min=0, max=most)
     queries = torch.export.Dim("queries", min=1, max=65536)
     return {name: {1: examples} for name in ("xs", "ys")} | {
         name: {1: queries} for name in ("queries", "smooth")
@@ -224,7 +224,9 @@ def export_shape(config: TransformerConfig, dtype: torch.dtype) -> onnx.ModelPro
         attends = size_of(config) in ATTENDING
         module = CurveAndAttention(model) if attends else TransformerCurve(model)
         outputs = ["mean", "attention"] if attends else ["mean"]
-        proto = _trace(module, inputs, ["xs", "ys", "queries"], outputs)
+        # Were more allowed than the model takes, the exporter would find out, and trace it again.
+        dynamic = _curve(config.max_examples - 1)
+        proto = _trace(module, inputs, ["xs", "ys", "queries"], outputs, dynamic)
     else:
         dynamic, prompts = _prefixes(torch.float32, config.dim, config.max_examples)
         proto = _trace(model, prompts, ["xs", "ys"], ["mean"], dynamic)
