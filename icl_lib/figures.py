@@ -10,17 +10,19 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import floor, log10
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -73,6 +75,10 @@ _RC: Any = {
     "savefig.facecolor": "none",
     "figure.constrained_layout.use": True,
 }
+_PHONE = 4.0
+"""The width in inches of a drawing that a phone shows as large as it is."""
+_NAME = "the name of a line"
+"""What texts are that `name_lines` writes."""
 
 
 @dataclass(frozen=True)
@@ -82,22 +88,25 @@ class Picture:
     Args:
         svg: the drawing.
         alt: what it shows, in words, for readers who do not see it.
+        narrow: the same for phones, its panels one below the other; empty if the drawing is no wider than a phone.
         caption: what everybody should know to read it.
         data: the numbers that are drawn, which the reader can take away as CSV.
     """
 
     svg: str
     alt: str
+    narrow: str = ""
     caption: str = ""
     data: pd.DataFrame | None = field(default=None, compare=False)
 
     def _repr_html_(self) -> str:
         words = html.escape(self.caption) + self._link()
         caption = f"<figcaption>{words}</figcaption>" if words else ""
-        # On a phone the drawing keeps a size at which it can be read, and its box scrolls.
+        # The book's style sheet shows phones the narrow one; where there is none, the wide one stands alone.
+        narrow = f'<div class="icl-figure-narrow" style="display:none">{self.narrow}</div>'
         return (
             '<figure class="icl-figure"><div class="icl-figure-box" tabindex="0" role="group" aria-label="Figure">'
-            f"{self.svg}</div>{caption}</figure>"
+            f"{self.svg}</div>{narrow if self.narrow else ''}{caption}</figure>"
         )
 
     def _link(self) -> str:
@@ -138,10 +147,18 @@ def picture(
     """
     if not alt.strip():
         raise ValueError("a picture needs words in `alt`, got none")
+    svg, narrow = _svg(figure, alt), ""
+    if figure.get_figwidth() > _PHONE:
+        _stack(figure)
+        narrow = _svg(figure, alt, "narrow")
+    return Picture(svg, alt, narrow, caption, data)
+
+
+def _svg(figure: Figure, alt: str, variant: str = "") -> str:
+    """A figure as inline SVG in the page's colours and fonts."""
     file = io.StringIO()
-    with mpl.rc_context(
-        {"svg.hashsalt": alt}
-    ):  # makes the ids reproducible, and unique within a page
+    # The salt makes ids reproducible, and unique within a page.
+    with mpl.rc_context({"svg.hashsalt": alt + variant}):
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
@@ -155,7 +172,7 @@ def picture(
     svg = svg.replace(_TEXT, "currentColor")
     width = re.search(r'width="([\d.]+)pt"', svg)
     size = f"width:100%;max-width:{float(width[1]) * 4 / 3:.0f}px;height:auto" if width else ""
-    svg = re.sub(
+    return re.sub(
         r'<svg [^>]*?viewBox="([^"]+)"[^>]*>',
         lambda found: (
             f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
@@ -164,7 +181,53 @@ def picture(
         svg,
         count=1,
     )
-    return Picture(svg, alt, caption, data)
+
+
+def _stack(figure: Figure) -> None:
+    """Have a figure's panels stand one below the other, as wide as a phone, and all names below them."""
+    panels, height = figure.axes, figure.get_figheight()
+    first = panels[0].get_subplotspec()
+    assert first is not None
+    rows, grid = first.get_geometry()[0], figure.add_gridspec(len(panels), 1)
+    shared = panels[0].get_shared_y_axes().get_siblings(panels[0])
+    handles: list[Artist] = []
+    names: list[str] = []
+    for legend in [*figure.legends, *(axes.get_legend() for axes in panels)]:
+        if legend is not None:
+            handles += [handle for handle in legend.legend_handles if handle is not None]
+            names += [text.get_text() for text in legend.get_texts()]
+            legend.remove()
+    for index, axes in enumerate(panels):
+        axes.set_subplotspec(grid[index])
+        axes.tick_params(labelleft=True, labelbottom=True)
+        if axes in shared:
+            axes.set_ylabel(panels[0].get_ylabel())
+        for text in [text for text in reversed(axes.texts) if text.get_label() == _NAME]:
+            handles += [line for line in axes.lines if line.get_label() == text.get_text()]
+            names.append(text.get_text())
+            text.remove()
+    figure.set_size_inches(_PHONE, height / rows * len(panels) + 0.2 * len(names))
+    if names:
+        figure.legend(handles, names, loc="outside lower left")
+    figure.draw_without_rendering()
+    for axes in panels:
+        _fit(axes, figure.bbox.x1)
+
+
+def _fit(axes: Axes, right: float) -> None:
+    """Break words that are longer than there is room, and leave out what would stand on another number."""
+    title, label, end = axes.set_title(axes.get_title("left")), axes.yaxis.label, -math.inf
+    for text, long, room in (
+        (title, title.get_window_extent().width, right - title.get_window_extent().x0),
+        (label, label.get_window_extent().height, axes.bbox.height),
+    ):
+        if long > room:
+            width = len(text.get_text()) // math.ceil(long / room) + 3
+            text.set_text(textwrap.fill(text.get_text(), width))
+    for number in [tick.label1 for tick in axes.xaxis.get_major_ticks() if tick.label1.get_text()]:
+        place = number.get_window_extent()
+        number.set_visible(place.x0 > end)
+        end = max(end, place.x1) if number.get_visible() else end
 
 
 def curve(
@@ -204,6 +267,7 @@ def name_lines(axes: Axes, names: Sequence[str], gap: float = 0.075) -> None:
     for i in range(1, len(heights)):
         heights[i] = max(heights[i], heights[i - 1] + gap)
     for index, height in zip(order, heights, strict=True):
+        lines[index].set_label(names[index])
         axes.text(
             1.02,
             height,
@@ -211,6 +275,7 @@ def name_lines(axes: Axes, names: Sequence[str], gap: float = 0.075) -> None:
             color=lines[index].get_color(),
             transform=axes.transAxes,
             va="center",
+            label=_NAME,
         )
 
 
@@ -292,10 +357,10 @@ def estimate(value: float, low: float, high: float) -> str:
     largest = max(abs(low), abs(high), abs(value))
     if largest < NOTHING:
         return "below 10⁻⁷"
-    power = min(0, floor(log10(largest))) if largest < 1e-3 else 0
+    power = min(0, math.floor(math.log10(largest))) if largest < 1e-3 else 0
     value, low, high = (number / 10.0**power for number in (value, low, high))
     width = high - low
-    decimals = min(4, max(0, 1 - floor(log10(width)))) if width > 0 else 2
+    decimals = min(4, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else 2
     shown, start, end = (f"{number:.{decimals}f}" for number in (value, low, high))
     if low >= 0 and float(shown) == 0:
         text = f"at most {end}"

@@ -1,5 +1,7 @@
 """Pictures take the page's colours and can be read without being seen."""
 
+import re
+
 import pandas as pd
 import pytest
 
@@ -27,11 +29,43 @@ def test_the_same_figure_is_the_same_markup_and_two_figures_share_no_ids():
             axes.plot([0, 1], [0, 1])
             return figures.picture(figure, alt)._repr_html_()
 
-    import re
-
     assert draw("one") == draw("one")
     ids = [set(re.findall(r'<clipPath id="([^"]+)"', draw(alt))) for alt in ("one", "two")]
     assert ids[0] and not ids[0] & ids[1]
+
+
+def test_a_phone_is_shown_the_panels_one_below_the_other():
+    size = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
+    with figures.drawing(1, 3, figsize=(9, 3), sharey=True) as (figure, panels):
+        for axes, title in zip(
+            panels,
+            ("one", "two", "the third, of so many words that no phone has room for all"),
+            strict=True,
+        ):
+            axes.plot([0, 1], [0, 1])
+            axes.set_title(title)
+        panels[0].set(ylabel="error", yticks=[0.7])
+        figures.name_lines(panels[-1], ["the transformer"])
+        shown = figures.picture(figure, "three panels")
+    (wide, low), (narrow, high) = (
+        map(float, size.search(svg).groups()) for svg in (shown.svg, shown.narrow)
+    )
+    assert wide == 9 * 72 and narrow == 4 * 72 and high > 3 * low
+    assert [svg.count(">error<") for svg in (shown.svg, shown.narrow)] == [1, 3]
+    assert [svg.count(">0.7<") for svg in (shown.svg, shown.narrow)] == [1, 3]
+    assert (
+        ">the third, of so many words that no phone has room for all<" not in shown.narrow
+    )  # it is broken
+    assert all(">the transformer<" in svg for svg in (shown.svg, shown.narrow))
+    ids = [set(re.findall(r'<clipPath id="([^"]+)"', svg)) for svg in (shown.svg, shown.narrow)]
+    assert ids[0] and not ids[0] & ids[1]
+    # Hidden where the book's style sheet is not.
+    markup = shown._repr_html_()
+    assert markup.index(shown.svg) < markup.index(
+        '<div class="icl-figure-narrow" style="display:none">'
+    )
+    with figures.drawing(figsize=(3, 2)) as (figure, _):
+        assert "narrow" not in figures.picture(figure, "small")._repr_html_()
 
 
 def test_roles_differ_in_colour_and_in_line_style():

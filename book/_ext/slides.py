@@ -38,7 +38,7 @@ def slides(doctree: nodes.document) -> Iterator[Slide]:
                 drawing = None
         elif 'class="icl-figure"' in node.astext():
             text = node.astext()
-            drawing = text[text.index("<svg") : text.rindex("</svg>") + len("</svg>")]
+            drawing = text[text.index("<svg") : text.index("</svg>") + len("</svg>")]
 
 
 def palette() -> str:

@@ -112,6 +112,10 @@ def test_a_page_keeps_to_its_own_host_is_accessible_in_both_themes_and_has_its_s
             page.evaluate(SWITCH, theme)
             width = page.evaluate("document.documentElement.scrollWidth")
             assert width <= size[0], (theme, page.evaluate(BEYOND, size[0]))
+            if size == PHONE:  # a figure's panels stand one below the other, and no box scrolls
+                assert not page.locator(".icl-figure-box:has(+ .icl-figure-narrow):visible").count()
+            else:
+                assert not page.locator(".icl-figure-narrow:visible").count()
             # A theme changes colours alone, and a width none of them.
             if (size, theme) in ((PHONE, "light"), (DESKTOP, "dark")):
                 assert faults(page) == [], (theme, size)
