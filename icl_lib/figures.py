@@ -188,7 +188,7 @@ def _stack(figure: Figure) -> None:
     panels, height = figure.axes, figure.get_figheight()
     first = panels[0].get_subplotspec()
     assert first is not None
-    rows, grid = first.get_geometry()[0], figure.add_gridspec(len(panels), 1)
+    n_rows, grid = first.get_geometry()[0], figure.add_gridspec(len(panels), 1)
     shared = panels[0].get_shared_y_axes().get_siblings(panels[0])
     handles: list[Artist] = []
     names: list[str] = []
@@ -202,13 +202,18 @@ def _stack(figure: Figure) -> None:
         axes.tick_params(labelleft=True, labelbottom=True)
         if axes in shared:
             axes.set_ylabel(panels[0].get_ylabel())
+        rows = [label.get_text() for label in axes.get_yticklabels()]
+        if max(map(len, rows)) > 32:
+            axes.set_yticks(axes.get_yticks(), [textwrap.fill(row, 24) for row in rows])
+            height += 0.1 * len(rows)
         for text in [text for text in reversed(axes.texts) if text.get_label() == _NAME]:
             handles += [line for line in axes.lines if line.get_label() == text.get_text()]
             names.append(text.get_text())
             text.remove()
-    figure.set_size_inches(_PHONE, height / rows * len(panels) + 0.2 * len(names))
+    figure.set_size_inches(_PHONE, height / n_rows * len(panels) + 0.2 * len(names))
     if names:
-        figure.legend(handles, names, loc="outside lower left")
+        broken = [textwrap.fill(name, 40) for name in names]
+        figure.legend(handles, broken, loc="outside lower left")
     figure.draw_without_rendering()
     for axes in panels:
         _fit(axes, figure.bbox.x1)

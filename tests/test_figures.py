@@ -64,6 +64,10 @@ def test_a_phone_is_shown_the_panels_one_below_the_other():
     assert markup.index(shown.svg) < markup.index(
         '<div class="icl-figure-narrow" style="display:none">'
     )
+    with figures.drawing(figsize=(7, 3)) as (figure, axes):
+        axes.set_yticks([0, 1], ["a row whose name takes all the room", "short"])
+        names = figures.picture(figure, "rows").narrow
+    assert ">a row whose name takes<" in names and ">short<" in names
     with figures.drawing(figsize=(3, 2)) as (figure, _):
         assert "narrow" not in figures.picture(figure, "small")._repr_html_()
 
