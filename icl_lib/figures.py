@@ -134,10 +134,10 @@ def drawing(*args: Any, **kwargs: Any) -> Iterator[tuple[Figure, Any]]:
 def picture(
     figure: Figure, alt: str, caption: str = "", data: pd.DataFrame | None = None
 ) -> Picture:
-    """Turn a figure made under `drawing` into a `Picture`; call it inside that context.
+    """Turn a figure made under `drawing` into a `Picture`; call it last, inside that context.
 
     Args:
-        figure: what to show.
+        figure: what to show; for phones its panels are rearranged, if they stand in a grid.
         alt: what it shows, in words, for readers who do not see it.
         caption: what everybody should know to read it: what the bands are, what was cut.
         data: the numbers that are drawn.
@@ -148,7 +148,7 @@ def picture(
     if not alt.strip():
         raise ValueError("a picture needs words in `alt`, got none")
     svg, narrow = _svg(figure, alt), ""
-    if figure.get_figwidth() > _PHONE:
+    if figure.get_figwidth() > _PHONE and all(axes.get_subplotspec() for axes in figure.axes):
         _stack(figure)
         narrow = _svg(figure, alt, "narrow")
     return Picture(svg, alt, narrow, caption, data)
@@ -203,7 +203,7 @@ def _stack(figure: Figure) -> None:
         if axes in shared:
             axes.set_ylabel(panels[0].get_ylabel())
         rows = [label.get_text() for label in axes.get_yticklabels()]
-        if max(map(len, rows)) > 32:
+        if max(map(len, rows), default=0) > 32:
             axes.set_yticks(axes.get_yticks(), [textwrap.fill(row, 24) for row in rows])
             height += 0.1 * len(rows)
         for text in [text for text in reversed(axes.texts) if text.get_label() == _NAME]:

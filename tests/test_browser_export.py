@@ -5,6 +5,7 @@ import json
 import shutil
 from dataclasses import asdict
 from itertools import product
+from unittest.mock import patch
 
 import numpy as np
 import onnx
@@ -147,7 +148,9 @@ def test_a_model_is_on_the_site_once_in_the_file_that_the_library_loads(site_gra
 @pytest.mark.parametrize("dim", [1, 3])
 def test_any_weights_of_a_shape_fit_its_graph(tmp_path, dtype, dim):
     config = TransformerConfig(dim, 9, 1, 2, 8)
-    onnx.save(browser.export_shape(config, dtype), tmp_path / "graph.onnx")
+    with patch.object(torch.export, "export", wraps=torch.export.export) as traced:
+        onnx.save(browser.export_shape(config, dtype), tmp_path / "graph.onnx")
+    assert traced.call_count == 1
     torch.manual_seed(5)
     model = Transformer(config).eval()
     half = {name: value.to(dtype) for name, value in model.state_dict().items()}

@@ -41,8 +41,8 @@ class Module(torch.nn.Module):
 
 
 def says_decomposed(graph):
-    """Whether a graph says of itself that it was traced twice."""
-    return {entry.key: entry.value for entry in graph.metadata_props} == DECOMPOSED
+    """Whether a graph says of itself that it was decomposed, and so traced twice."""
+    return DECOMPOSED.keys() <= {entry.key for entry in graph.metadata_props}
 
 
 def check(functions):
@@ -69,13 +69,13 @@ def test_what_cannot_be_translated_is_decomposed(name):
     assert says_decomposed(check({name: others[name]}))
 
 
-def test_no_graph_of_the_site_was_traced_twice(site_graph):
+def test_no_graph_of_the_site_was_decomposed(site_graph):
     """They are exported where signatures are not checked, which torch would trace with the rest."""
     entries = json.loads((LIVE / MANIFEST).read_text())
-    twice = [
+    decomposed = [
         (group, name)
         for group in ("shapes", "bayes", "bands", "linear", "pretraining")
         for name in entries[group]
         if says_decomposed(onnx.load(site_graph(group, name), load_external_data=False))
     ]
-    assert twice == []
+    assert decomposed == []
