@@ -78,8 +78,15 @@ BANDS = (*BAND_BAYES, MIXED)
 """Priors of lines and sines in any bands, and what a reader can pretrain on."""
 LINEARS = (*LINEAR, MIXED)
 """What the page has the best linear predictor of."""
-PRETRAINING = ("initial", "prompts", "step", "look")
-"""The graphs by which the page pretrains a model."""
+PRETRAINING = (
+    *(
+        f"{part}-{size}"
+        for size in reversed(pretraining.ON_PAGE)
+        for part in ("step", "initial", "look")
+    ),
+    "prompts",
+)
+"""The graphs by which the page pretrains models."""
 DECOMPOSED = {
     "decomposed": "some operation has no translation: the program was traced a second time"
 }
@@ -425,7 +432,8 @@ def publish_pretraining(part: str, folder: Path) -> dict[str, Any]:
     Numbers are called as the arguments of the module in `icl_lib.pretraining`, with a place where one is a list; what
     a step makes of `params.0` is `next.params.0`.
     """
-    config, seed = pretraining.CONFIG, torch.tensor(training_seed(0))
+    part, _, size = part.partition("-")
+    config, seed = pretraining.CONFIGS[size or "tiny"], torch.tensor(training_seed(0))
     step, total = torch.tensor(5), torch.tensor(pretraining.STEPS[0])
     weights = torch.full((len(pretraining.CLASSES),), 0.25, dtype=torch.float64)
     params = pretraining.InitialWeights(config)(seed)
@@ -442,13 +450,13 @@ def publish_pretraining(part: str, folder: Path) -> dict[str, Any]:
             return (params, *train.at_rest(params))
 
         proto = _trace_operations(begin, (seed,), ["seed"], kept)
-        more["phases"] = [list(phase) for phase in pretraining.PHASES]
     elif part == "prompts":
         prompts = max(phase.prompts for phase in pretraining.PHASES)
         points = max(phase.points for phase in pretraining.PHASES)
         given = (seed, step, weights)
         module: nn.Module = pretraining.PromptsOfStep(prompts, points)
         names, outputs = ["seed", "step", "weights"], ["xs", "ys", "class"]
+        more["phases"] = [list(phase) for phase in pretraining.PHASES]
         proto = _trace_operations(module, given, names, outputs)
     elif part == "step":
         xs, ys, _ = pretraining.PromptsOfStep(13, 9)(seed, step, weights)
@@ -464,7 +472,8 @@ def publish_pretraining(part: str, folder: Path) -> dict[str, Any]:
         module = pretraining.Look(config)
         outputs = ["errors", "curves", "floor", "bayes"]
         proto = _trace_operations(module, (params, weights), [*learnt, "weights"], outputs)
-    return _publish(proto.SerializeToString(), folder, f"pretraining-{part}") | more
+    called = "-".join(filter(None, ("pretraining", part, size)))
+    return _publish(proto.SerializeToString(), folder, called) | more
 
 
 def _doubt() -> dict[str, Tensor]:
@@ -509,8 +518,9 @@ def export_site(
         )
     names = page_models()
     shapes = {called: kind for called, *kind in map(shape_of, names)}
-    # What the reader pretrains on the page is not halved.
-    shapes[shape_name(pretraining.CONFIG, "float32")] = [pretraining.CONFIG, torch.float32]
+    for size in pretraining.ON_PAGE:  # what the reader pretrains on the page is not halved
+        config = pretraining.CONFIGS[size]
+        shapes[shape_name(config, "float32")] = [config, torch.float32]
     calls: dict[str, dict[str, tuple[Any, ...]]] = {  # what takes long first
         "pretraining": {part: (publish_pretraining, part, folder) for part in PRETRAINING},
         "shapes": {

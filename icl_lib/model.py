@@ -21,14 +21,16 @@ from torch import Tensor, nn
 from icl_lib._validate import check_count, check_prompts, check_queries
 
 SIZES = {
+    "mini": (2, 2, 32),
     "tiny": (3, 2, 64),
     "slim": (6, 2, 64),
     "short": (4, 4, 128),
     "small": (6, 4, 128),
     "standard": (12, 8, 256),
 }
-"""Layers, heads and width. Slim and short are ours, for what a CPU can train: small's depth at tiny's width; small's
-width at two thirds of its depth. The others are Garg et al.'s; the paper's own model is standard."""
+"""Layers, heads and width. Mini, slim and short are ours, for what a browser or a CPU can train: less than tiny;
+small's depth at tiny's width; small's width at two thirds of its depth. The others are Garg et al.'s; the paper's own
+model is standard."""
 
 
 def size_of(config: TransformerConfig) -> str:
@@ -73,10 +75,15 @@ class TransformerConfig:
 
     @classmethod
     def of_size(cls, size: str, dim: int, max_examples: int) -> TransformerConfig:
-        """The configuration called `size`: tiny, slim, short, small or standard."""
+        """The configuration called `size`: mini, tiny, slim, short, small or standard."""
         if size not in SIZES:
             raise ValueError(f"size must be one of {', '.join(SIZES)}, got {size!r}")
         return cls(dim, max_examples, *SIZES[size])
+
+    @classmethod
+    def mini(cls, dim: int, max_examples: int) -> TransformerConfig:
+        """2 layers, 2 heads, width 32: about 0.03 million parameters."""
+        return cls.of_size("mini", dim, max_examples)
 
     @classmethod
     def tiny(cls, dim: int, max_examples: int) -> TransformerConfig:

@@ -40,7 +40,7 @@ BAND_MODELS = (
 )
 """Models whose training bands the page tells apart."""
 
-ATTENDING = ("tiny", "small")
+ATTENDING = ("mini", "tiny", "small")
 """Sizes whose graphs also say how a query attends: the widget of attention has a picture for each of their heads."""
 
 SMOOTH = "smooth"

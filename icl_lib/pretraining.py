@@ -9,10 +9,12 @@ counter-based generator, so that a run is a function of seed and mixture weights
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from math import prod, sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -25,7 +27,7 @@ from icl_lib.bayes.bands import FINE
 from icl_lib.bayes.parts import expand
 from icl_lib.bayes.posterior import predict_one
 from icl_lib.bayes.regression import JITTER
-from icl_lib.model import KIND, PAIR, Transformer, TransformerConfig
+from icl_lib.model import KIND, PAIR, Transformer, TransformerConfig, size_of
 from icl_lib.muon import orthogonalise
 from icl_lib.random import Draws
 from icl_lib.recipes import LINE, POINTS
@@ -34,10 +36,12 @@ from icl_lib.samplers import (
     FunctionClass,
     Mixture,
     Sinusoid,
+    describe,
     sample_prompts,
     training_seed,
 )
 from icl_lib.shapes import Placed, Polynomial
+from icl_lib.weights import FORMAT
 
 BAND = (1.0, 3.0)
 """Frequencies of the sines, in radians per unit of x: narrower than the book's, for what a minute can teach."""
@@ -50,8 +54,17 @@ CLASSES: dict[str, FunctionClass] = {
 }
 """What the reader can mix, in the order of the sliders."""
 
-CONFIG = TransformerConfig.tiny(dim=1, max_examples=POINTS)
-"""The shape of the reader's model: that of the book's tiny ones, whose place it can take in the explorers."""
+CONFIGS = {
+    size: TransformerConfig.of_size(size, dim=1, max_examples=POINTS)
+    for size in ("mini", "tiny", "slim", "small")
+}
+"""The shapes that the reader's model can have, by size; it can take the place of the book's own in the explorers."""
+
+ON_PAGE = ("mini", "tiny")
+"""The sizes that a browser trains; the others are for a running kernel."""
+
+CONFIG = CONFIGS["tiny"]
+"""The shape where none is asked for."""
 
 
 class Phase(NamedTuple):
@@ -497,6 +510,26 @@ def _alone(
     return torch.stack(means), torch.stack(evidences)
 
 
+def file_metadata(config: TransformerConfig) -> dict[str, str]:
+    """What a safetensors file of a pretrained model says of itself, as those of `weights.save` do."""
+    return {"format": FORMAT, "model": json.dumps(asdict(config))}
+
+
+def card(config: TransformerConfig) -> dict[str, Any]:
+    """What the card of a pretrained model says whatever the run; the mixture that it has met is without its weights."""
+    kinds = [describe(kind) for kind in CLASSES.values()]
+    return {
+        "format": FORMAT,
+        "parameters": sum(map(prod, Packing(config).shapes.values())),
+        "dtype": "float32",
+        "recipe": {
+            "class": "Pretraining",
+            "model": describe(config),
+            "function_class": {"class": "Mixture", "classes": kinds},
+        },
+    }
+
+
 class Pretraining:
     """A run in this process: what the page does, by the same modules.
 
@@ -517,8 +550,10 @@ class Pretraining:
             raise ValueError(
                 f"the classes are of functions of one number, got a model of {config.dim}"
             )
-        self.config, self.total, self.step = config, total, 0
+        self.config, self.total, self.step, self.seed = config, total, 0, seed
         self._seed = torch.tensor(training_seed(seed))
+        self._mixtures: list[tuple[int, tuple[float, ...]]] = []
+        self._lengths: list[tuple[int, int]] = []
         most = max(phase.prompts for phase in PHASES), max(phase.points for phase in PHASES)
         self._prompts, self._train = PromptsOfStep(*most), TrainingStep(config)
         self.params = InitialWeights(config)(self._seed)
@@ -533,6 +568,10 @@ class Pretraining:
         if self.step == self.total:
             raise ValueError(f"the run has ended after {self.total} steps")
         mixture = Mixture(tuple(CLASSES.values()), tuple(weights))  # refuses weights that are none
+        if not self._mixtures or self._mixtures[-1][1] != mixture.weights:
+            self._mixtures.append((self.step, mixture.weights))
+        if not self._lengths or self._lengths[-1][1] != self.total:
+            self._lengths.append((self.step, self.total))
         phase, step = phase_at(self.step, self.total), torch.tensor(self.step)
         xs, ys, _ = self._prompts(
             self._seed, step, torch.tensor(mixture.weights, dtype=torch.float64)
@@ -544,8 +583,31 @@ class Pretraining:
         self.step += 1
         return float(loss)
 
+    def met(self) -> list[float]:
+        """The weights of `CLASSES` in what the run has met on the whole; ValueError before the first step."""
+        if not self.step:
+            raise ValueError("the run has met nothing yet: advance it")
+        begins = [begin for begin, _ in self._mixtures]
+        taken = [end - begin for begin, end in zip(begins, [*begins[1:], self.step], strict=True)]
+        of_class = zip(*(weights for _, weights in self._mixtures), strict=True)
+        return [
+            sum(steps * weight for steps, weight in zip(taken, weights, strict=True)) / self.step
+            for weights in of_class
+        ]
+
     def model(self) -> Transformer:
-        """The model as it stands."""
+        """The model as it stands; after the first step with a card, which says what it has met, as the page's do."""
         model = Transformer(self.config)
         model.load_state_dict(Packing(self.config).unpack(self.params))
+        if self.step:
+            told = card(self.config)
+            recipe = told["recipe"] | {"seed": self.seed, "steps": self.total}
+            recipe["function_class"] |= {"weights": self.met()}
+            recipe |= {
+                "mixtures": [[begin, list(weights)] for begin, weights in self._mixtures],
+                "lengths": [list(length) for length in self._lengths],
+            }
+            name = f"pretrained-{size_of(self.config)}-{self.seed}-{self.step}"
+            run = {"name": name, "seed": self.seed, "steps": self.step}
+            model.card = told | run | {"recipe": recipe}
         return model.eval()

@@ -138,7 +138,8 @@ def test_a_model_is_on_the_site_once_in_the_file_that_the_library_loads(site_gra
         assert site_graph("models", name).read_bytes() == shipped
     entries = json.loads((LIVE / browser.MANIFEST).read_text())
     shown = {entry["shape"] for entry in entries["models"].values()}
-    assert shown | {"tiny-1-41-float32"} == set(entries["shapes"])  # that of what the reader trains
+    trained = {"mini-1-41-float32", "tiny-1-41-float32"}  # by the reader
+    assert shown | trained == set(entries["shapes"])
     for group in ("shapes", "bayes", "bands", "linear", "pretraining"):
         for name in entries[group]:
             assert site_graph(group, name).stat().st_size < 400_000, name
@@ -245,11 +246,13 @@ def pretraining_graphs(site_graph):
     return run
 
 
-def test_the_graphs_of_pretraining_take_torch_s_steps(pretraining_graphs):
+@pytest.mark.parametrize("size", pretraining.ON_PAGE)
+def test_the_graphs_of_pretraining_take_torch_s_steps(pretraining_graphs, size):
     seed, total, weights = 3, 500, [0.4, 0.3, 0.2, 0.1]
-    run = pretraining.Pretraining(seed, total)
+    config = pretraining.CONFIGS[size]
+    run = pretraining.Pretraining(seed, total, config)
     given = {"seed": np.array(seed + 2**32), "weights": np.array(weights)}
-    state = pretraining_graphs("initial", seed=given["seed"])
+    state = pretraining_graphs(f"initial-{size}", seed=given["seed"])
     for step in range(3):
         # The lengths of all phases: one graph serves every one.
         phase = pretraining.PHASES[step]
@@ -262,10 +265,10 @@ def test_the_graphs_of_pretraining_take_torch_s_steps(pretraining_graphs):
         part = np.s_[: phase.prompts, : phase.points]
         xs, ys = drawn["xs"][part], drawn["ys"][part]
         moved = pretraining_graphs(
-            "step", xs=xs, ys=ys, step=np.array(step), total=np.array(total), **state
+            f"step-{size}", xs=xs, ys=ys, step=np.array(step), total=np.array(total), **state
         )
         arguments = (torch.from_numpy(xs), torch.from_numpy(ys), torch.tensor(step))
-        train = pretraining.TrainingStep(pretraining.CONFIG)
+        train = pretraining.TrainingStep(config)
         loss, run.params, *run._state = train(
             run.params, *run._state, *arguments, torch.tensor(total)
         )
@@ -274,8 +277,8 @@ def test_the_graphs_of_pretraining_take_torch_s_steps(pretraining_graphs):
     for k, value in enumerate(run.params):
         np.testing.assert_allclose(state[f"params.{k}"], value, atol=1e-5)
     learnt = {name: value for name, value in state.items() if name.startswith("params")}
-    seen = pretraining_graphs("look", weights=given["weights"], **learnt)
-    look = pretraining.Look(pretraining.CONFIG)
+    seen = pretraining_graphs(f"look-{size}", weights=given["weights"], **learnt)
+    look = pretraining.Look(config)
     for found, wanted in zip(
         seen.values(), look(run.params, torch.tensor(weights, dtype=torch.float64)), strict=True
     ):
@@ -284,7 +287,6 @@ def test_the_graphs_of_pretraining_take_torch_s_steps(pretraining_graphs):
 
 def test_the_manifest_says_what_a_file_of_each_shape_holds():
     shapes = json.loads((LIVE / browser.MANIFEST).read_text())["shapes"]
-    assert "tiny-1-41-float32" in shapes  # what is pretrained on the page
     for name in PAGE:
         called, config, dtype = browser.shape_of(name)
         data = weights.locate(name).read_bytes()

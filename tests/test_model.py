@@ -152,7 +152,7 @@ def test_a_query_attends_as_the_last_token_of_a_plain_forward(examples):
         (lambda: TransformerConfig.tiny(0, 4), "dim .* got 0"),
         (
             lambda: TransformerConfig.of_size("huge", 1, 4),
-            "tiny, slim, short, small, standard, got 'huge'",
+            "mini, tiny, slim, short, small, standard, got 'huge'",
         ),
     ],
 )

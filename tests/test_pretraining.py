@@ -13,6 +13,7 @@ from icl_lib.pretraining import (
     ADAMW_RATE,
     CLASSES,
     CONFIG,
+    CONFIGS,
     EXAMPLES,
     MUON_RATE,
     PHASES,
@@ -30,6 +31,7 @@ from icl_lib.pretraining import (
     shown_prompts,
 )
 from icl_lib.samplers import Mixture, training_seed
+from icl_lib.weights import trained_on
 
 WEIGHTS = (0.4, 0.3, 0.2, 0.1)
 SEED = torch.tensor(training_seed(3))
@@ -179,6 +181,25 @@ def test_exact_bayes_of_one_class_does_not_know_the_others() -> None:
     _, _, floor, _ = Look(CONFIG)(Pretraining(seed=3).params, lines)
     assert floor[0, -1] < 1e-6
     assert floor[1:, -1].min() > 0.05
+
+
+def test_the_model_s_card_says_what_the_run_has_met() -> None:
+    run = Pretraining(seed=3, total=500, config=CONFIGS["mini"])
+    assert run.model().card is None
+    with pytest.raises(ValueError, match="met nothing yet"):
+        run.met()
+    run.advance([0.5, 0.5, 0.0, 0.0])
+    run.total = 1000
+    for _ in range(3):
+        run.advance([0.0, 1.0, 0.0, 0.0])
+    assert run.met() == [0.125, 0.875, 0.0, 0.0]
+    card = run.model().card
+    assert card is not None
+    assert trained_on(card) == Mixture(tuple(CLASSES.values()), (0.125, 0.875, 0.0, 0.0))
+    assert (card["name"], card["seed"], card["steps"]) == ("pretrained-mini-3-4", 3, 4)
+    recipe = card["recipe"]
+    assert recipe["mixtures"] == [[0, [0.5, 0.5, 0.0, 0.0]], [1, [0.0, 1.0, 0.0, 0.0]]]
+    assert recipe["lengths"] == [[0, 500], [1, 1000]] and recipe["steps"] == 1000
 
 
 def test_what_is_no_run_is_refused() -> None:

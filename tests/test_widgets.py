@@ -21,7 +21,8 @@ from icl_lib import (
     sample_prompts,
     weights,
 )
-from icl_lib.pretraining import CONFIG, Pretraining, shown_prompts
+from icl_lib.pretraining import CLASSES as MIXABLE
+from icl_lib.pretraining import CONFIGS, ON_PAGE, Pretraining, shown_prompts
 from icl_lib.recipes import SHARES
 from icl_lib.training import Setting, fit
 from icl_lib.widgets import (
@@ -837,6 +838,7 @@ ASKED = {
     "kind": "pretrain",
     "id": "1",
     "run": "a",
+    "size": "tiny",
     "seed": 3,
     "total": 500,
     "until": 2,
@@ -862,7 +864,7 @@ class TestPretraining:
         run.advance(ASKED["weights"])
         assert step == [2]
         np.testing.assert_allclose(whole, torch.cat([p.flatten() for p in run.params]).double())
-        files = widget.files["parameters"]
+        files = widget.sizes["tiny"]["parameters"]
         for name, value in widget.model().state_dict().items():
             begin = files[name]["begin"]
             told = whole[begin : begin + value.numel()].reshape(files[name]["shape"])
@@ -889,6 +891,7 @@ class TestPretraining:
             ({"weights": [1.0, -0.1, 0.0, 0.0]}, r"in \[0, 1\]"),
             ({"weights": [3.0, 1.0, 0.0, 0.0]}, r"in \[0, 1\]"),
             ({"total": 7}, "one of 500, 1000, 3000"),
+            ({"size": "huge"}, "one of mini, tiny, slim, small"),
             ({"seed": -1}, "seed"),
         ],
     )
@@ -914,7 +917,50 @@ class TestPretraining:
         assert widget.shown[0]["xs"] == pytest.approx(
             shown_prompts()[0][0, :, 0].tolist(), abs=1e-3
         )
-        assert widget.files["shape"] == f"tiny-1-{CONFIG.max_examples}-float32"
+
+    @pytest.mark.parametrize("size", CONFIGS)
+    def test_the_kernel_trains_every_size_and_the_front_end_knows_its_file(self, size):
+        widget = PretrainExplorer(size=size)
+        *_, whole = self.answer(widget, size=size, until=1, whole=True)
+        model = widget.model()
+        assert model.config == CONFIGS[size]
+        told = widget.sizes[size]
+        assert told["shape"] == f"{size}-1-41-float32" and told["page"] == (size in ON_PAGE)
+        assert (
+            told["card"]["parameters"] == len(whole) == sum(p.numel() for p in model.parameters())
+        )
+        for name, value in model.state_dict().items():
+            begin = told["parameters"][name]["begin"]
+            np.testing.assert_array_equal(whole[begin:][: value.numel()], value.flatten())
+
+    def test_exact_bayes_has_the_mixture_that_the_kernel_s_model_has_met(self, monkeypatch):
+        monkeypatch.undo()  # this one has weights
+        pretrained, mixture = PretrainExplorer(), [0.25, 0.25, 0.5, 0.0]
+        self.answer(pretrained, weights=mixture)
+        widget = ConvexExplorer(model=pretrained.model())
+        name = widget.model
+        classes = [["line", "line"], ["sine", "sine"], ["quadratic", "relu"]]
+        assert widget.about == {name: {"classes": classes, "bands": [[1.0, 3.0, False]]}}
+        xs, ys = prompt(5)
+        arrays = [a.astype("<f8").tobytes() for a in (xs, ys, QUERIES)]
+        content = {"kind": "curve", "id": "a", "model": name, "bayes": BAYES, "weight": 0.5}
+        [(reply, buffers)] = replies(widget, content | {"doubt": 0.0}, arrays)
+        assert reply["kind"] == "curve", reply
+        prior = Mixture(tuple(MIXABLE.values())[:3], tuple(mixture[:3]))
+        x, y, q = (torch.tensor(a)[None, ..., None] for a in (xs, ys, QUERIES))
+        exact, believed = bayes.posterior_curve(prior, x, y[..., 0], q)
+        _, found, linear, _, probability = (np.frombuffer(buffer) for buffer in buffers)
+        np.testing.assert_allclose(found, exact[0], atol=1e-4)
+        np.testing.assert_allclose(probability[:3], believed[0], atol=1e-4)
+        best = page.linear_curve(prior)(x, y[..., 0], q)
+        np.testing.assert_allclose(linear, best[0], atol=1e-9)
+        names, errors = [name for name, _ in classes], {"mixture": 0.1, "transformer": 0.2}
+        assert "certain of a quadratic" in reading(0.5, [0.0, 0.0, 1.0, 0.0], errors, names)
+        assert FrequencyExplorer(model=pretrained.model()).about[-1]["classes"] == [
+            ["line", "line"],
+            ["1 to 3", "sine"],
+            ["quadratic", "relu"],
+        ]
 
     def test_page_and_worker_keep_models_in_one_place(self):
         """The worker is a file of its own: it cannot share the lines that open the place."""

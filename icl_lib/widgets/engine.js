@@ -8,7 +8,7 @@
              {kind: 'band', id, model, bayes, right, doubt, prior, xs, ys, queries}
              {kind: 'attention', id, model, xs, ys, queries}
              {kind: 'prefixes', id, model, bayes, weight, prompts, xs, ys}
-             {kind: 'pretrain', id, run, seed, total, until, weights, milliseconds, whole}    steps of a run, for about so long
+             {kind: 'pretrain', id, run, size, seed, total, until, weights, milliseconds, whole}    steps of a run, for about so long
    Answers   {kind: 'progress', what, loaded, total}     bytes of one file, as they are once unpacked
              {kind: 'curve', id, transformer, mixture, oracle, probability, milliseconds}
              {kind: 'band', id, transformer, mixture, right, probability, milliseconds}
@@ -289,7 +289,7 @@ async function prefixes({ id, model, bayes, weight, prompts, xs, ys }) {
 /* The run that is under way: what it is, how many steps it has taken, and its numbers by the names that the graphs give them. */
 let run = null;
 
-const PARTS = ['initial', 'prompts', 'step', 'look'].map((part) => ['pretraining', part]);
+const partsOf = (size) => [`initial-${size}`, 'prompts', `step-${size}`, `look-${size}`].map((part) => ['pretraining', part]);
 const integer = (ort, number) => new ort.Tensor('int64', BigInt64Array.of(BigInt(number)), []);
 /** Seeds of training begin where those of evaluation end: training_seed in samplers.py. */
 const trainingSeed = (ort, seed) => integer(ort, seed + 2 ** 32);
@@ -304,8 +304,8 @@ function cut(ort, tensor, prompts, points) {
 
 /** Pretraining: the steps of pretraining.py, for a while; then how the model does. A run that is not the last one begins anew. */
 async function pretrain({ id, milliseconds, whole, ...asked }) {
-  const [ort, initial, prompts, step, look] = await open(...PARTS);
-  const { phases } = await entryOf('pretraining', 'initial');
+  const [ort, initial, prompts, step, look] = await open(...partsOf(asked.size));
+  const { phases } = await entryOf('pretraining', 'prompts');
   const start = performance.now();
   const seed = trainingSeed(ort, asked.seed);
   if (run?.name !== asked.run) run = { name: asked.run, step: 0, state: await initial.run({ seed }) };

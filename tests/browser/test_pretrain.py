@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save as dump_safetensors
 
 from icl_lib import Mixture, Transformer, bayes, load
-from icl_lib.pretraining import CLASSES, STEPS, Pretraining
+from icl_lib.pretraining import CLASSES, CONFIGS, ON_PAGE, STEPS, Pretraining
 from icl_lib.weights import FOLDER, trained_on
 from icl_lib.widgets.combinations import QUERIES
 
@@ -95,17 +95,19 @@ def test_without_scripts_the_still_figure_stays(visit: Open) -> None:
     expect(page.locator(".icl-still .icl-card")).to_have_count(6)
 
 
+@pytest.mark.parametrize("size", ON_PAGE)
 def test_twenty_steps_are_torch_s_and_are_saved_as_a_model_of_the_library(
-    visit: Open, tmp_path: Path
+    visit: Open, tmp_path: Path, size: str
 ) -> None:
-    page = open_chapter(visit, "?w=0.4_0.3_0.2_0.1&seed=3&steps=500")
+    page = open_chapter(visit, f"?w=0.4_0.3_0.2_0.1&seed=3&size={size}&steps=500")
     pretrain(page, 20)
     numbers = icl(page, "numbers")
     model = saved(page, tmp_path)
-    run = Pretraining(seed=3, total=500)
+    run = Pretraining(seed=3, total=500, config=CONFIGS[size])
     for _ in range(20):
         run.advance([0.4, 0.3, 0.2, 0.1])
     here = run.model()
+    assert model.config == here.config
     for name, value in here.state_dict().items():
         torch.testing.assert_close(model.state_dict()[name], value, atol=1e-4, rtol=0, msg=name)
     assert model.card is not None
@@ -113,6 +115,37 @@ def test_twenty_steps_are_torch_s_and_are_saved_as_a_model_of_the_library(
     ((step, weights),) = model.card["recipe"]["mixtures"]
     assert step == 0 and weights == pytest.approx([0.4, 0.3, 0.2, 0.1])
     assert len(numbers["errors"]) == 4 * 21
+    assert here.card is not None  # of a run in Python: it says the same
+    assert model.card.keys() - here.card.keys() == {"sha256"}
+    assert model.card["name"] == here.card["name"] == f"pretrained-{size}-3-20"
+    assert model.card["recipe"].keys() == here.card["recipe"].keys()
+    assert model.card["recipe"]["lengths"] == here.card["recipe"]["lengths"]
+
+
+@pytest.mark.usefixtures("kept_no_longer")
+def test_another_size_is_another_run_and_the_explorers_take_it_too(visit: Open) -> None:
+    page = open_chapter(visit, "?seed=3&steps=500")
+    size = page.get_by_label("Size")
+    assert size.locator("option").evaluate_all("all => all.map((one) => one.value)") == list(
+        ON_PAGE
+    )
+    pretrain(page, 2)
+    size.select_option("mini")
+    expect(button(page, "Pretrain")).to_be_visible()
+    page.wait_for_function("location.search.includes('size=mini')")
+    pretrain(page, 3)
+    button(page, "Take it to the explorers").click()
+    expect(page.locator(f"{ROOT} .icl-actions a").first).to_be_visible()
+    run = Pretraining(seed=3, total=500, config=CONFIGS["mini"])
+    for _ in range(3):
+        run.advance([0.5, 0.5, 0.0, 0.0])
+    numbers = settled(open_live(visit, "a=0.5&n=20&seed=3&model=yours"))
+    inputs = [np.array(numbers[name])[None] for name in ("xs", "ys")] + [QUERIES[None]]
+    xs, ys, queries = (torch.tensor(values, dtype=torch.float32) for values in inputs)
+    here = run.model().predict_curve(xs[..., None], ys, queries[..., None])[0].detach().numpy()
+    np.testing.assert_allclose(numbers["transformer"], here, atol=1e-4)
+    page = visit("notebooks/inside.html?model=yours").page
+    expect(page.locator(".icl-heads input")).to_have_count(4, timeout=PATIENCE)
 
 
 def test_the_same_link_gives_the_same_model(visit: Open, tmp_path: Path) -> None:

@@ -15,9 +15,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icl_lib import page
+from icl_lib.baselines import covariance
 from icl_lib.model import Transformer
+from icl_lib.samplers import FunctionClass
 from icl_lib.widgets.kernel import Explorer, check_doubt, serve, within
 from icl_lib.widgets.plot import as_prompt, draw_inputs, frames, mean_square, top_of
+from icl_lib.widgets.prior import bands_of, classes_of, prior_of
 from icl_lib.widgets.source import source
 from icl_lib.widgets.still import REACH, curves_still, model_label, pretty
 from icl_lib.widgets.tour import Place, offered
@@ -106,11 +109,16 @@ TOURED = ("line+sine-0.5-small", "line+sine-0.5-standard-brief")
 """The models that the tour's sentences are true of."""
 
 
-def reading(weight: float, probability: Sequence[float], errors: Mapping[str, float]) -> str:
+def reading(
+    weight: float,
+    probability: Sequence[float],
+    errors: Mapping[str, float],
+    classes: Sequence[str] = ("line", "sine"),
+) -> str:
     """What one sees, in words; as in widget.js."""
     where = {0.0: "On the sine", 1.0: "On the line"}.get(weight, f"At a = {weight:.2f}")
     most = max(probability)
-    name = ("a line", "a sine", "something else")[list(probability).index(most)]
+    name = [*(f"a {name}" for name in classes), "something else"][list(probability).index(most)]
     if most > 0.99:
         sure = f"is certain of {name}"
     elif most > 0.9:
@@ -133,6 +141,7 @@ def curves(
     queries: Float[np.ndarray, " queries"],
     *,
     doubt: float = 0.0,
+    prior: FunctionClass | None = None,
 ) -> dict[str, np.ndarray]:
     """Compute every line of the explorer, with the modules that are exported to the browser.
 
@@ -144,23 +153,48 @@ def curves(
         ys: their values, shape (n,).
         queries: where to predict, shape (Q,).
         doubt: of exact Bayes, that it is neither: see `bayes.with_doubt`.
+        prior: what exact Bayes and the best linear predictor take for granted instead of that mixture.
 
     Returns:
         `transformer`, `mixture`, `linear` and `oracle`, shape (Q,), and `probability` of line, sine and neither, shape
-        (3,); float64.
+        (3,), or of each component of `prior` and none; float64.
     """
     exact = as_prompt(xs, ys, queries)
     mixture, oracle, probability = page.bayes_curve(bayes)(
         *exact, *(torch.tensor(number, dtype=torch.float64) for number in (weight, doubt))
     )
+    if prior is not None:
+        mixture, probability = page.bayes_bands(prior)(
+            *exact, torch.tensor(doubt, dtype=torch.float64)
+        )
     lines: dict[str, Tensor] = {
         "transformer": page.transformer_curve(model)(*(values.float() for values in exact)),
         "mixture": mixture,
-        "linear": page.linear_curve(bayes)(*exact),
+        "linear": page.linear_curve(bayes if prior is None else prior)(*exact),
         "oracle": oracle,
         "probability": probability,
     }
     return {name: values[0].double().numpy() for name, values in lines.items()}
+
+
+def _known_prior(model: Transformer) -> FunctionClass | None:
+    """What a model was pretrained on, if its card says that and exact Bayes and its covariance are known."""
+    at = torch.zeros(1, 1, 1, dtype=torch.float64)
+    try:
+        prior = prior_of(model)
+        page.bayes_bands(prior)
+        covariance(prior, at, at)
+    except ValueError:
+        return None
+    return prior
+
+
+def _about(prior: FunctionClass | None) -> dict[str, Any]:
+    """What the front end says of a model of the reader's own."""
+    if prior is None:
+        return {"classes": None, "bands": None}
+    components = page.bayes_bands(prior).components
+    return {"classes": classes_of(components), "bands": bands_of(components)}
 
 
 class ConvexExplorer(Explorer):
@@ -181,7 +215,8 @@ class ConvexExplorer(Explorer):
             from 1e-30 to 0.1, or 0.5.
         model: the transformer shown first: one of `models`, or, in a running notebook, what `icl_lib.load` takes.
         models: names of the transformers that the reader can choose, by default every size that is shipped.
-        bayes: the mixture whose exact predictor is drawn.
+        bayes: the mixture whose exact predictor is drawn; beside a model of one's own, whose card says what it was
+            pretrained on, that is the prior.
         compact: keep all controls but the weight behind "More controls".
         hidden: the lines that are not drawn at first: of truth, transformer, mixture, linear, oracle.
         key: prefix of the view's keys in the address; needed where a page has several explorers.
@@ -208,6 +243,11 @@ class ConvexExplorer(Explorer):
     compact = traitlets.Bool(False).tag(sync=True)
     hidden = traitlets.List(traitlets.Unicode()).tag(sync=True)
     key = traitlets.Unicode("").tag(sync=True)
+    about = traitlets.Dict(
+        help="of each of the reader's own models what it was pretrained on: `classes`, [name, look], and `bands` of "
+        "the sines; None where that is not known",
+        read_only=True,
+    ).tag(sync=True)
     places = traitlets.List(
         traitlets.Dict(), help="where the reader can go at once, and the tour", read_only=True
     ).tag(sync=True)
@@ -232,6 +272,8 @@ class ConvexExplorer(Explorer):
             raise ValueError(f"bayes must be one of {', '.join(page.BAYES)}, got {self.bayes!r}")
         if not set(self.hidden) <= set(NAMES):
             raise ValueError(f"hidden must be of {', '.join(NAMES)}, got {', '.join(self.hidden)}")
+        self._priors = {name: _known_prior(model) for name, model in self.own.items()}
+        self.set_trait("about", {name: _about(prior) for name, prior in self._priors.items()})
         usual = {**USUAL, "model": self.model}
         self.set_trait("places", offered(PLACES, usual, true=self.model in TOURED))
         serve(self, "curve", lambda: self.models, self._compute)
@@ -241,7 +283,9 @@ class ConvexExplorer(Explorer):
 
     def _compute(self, content: dict[str, Any], arrays: list[np.ndarray]) -> list[np.ndarray]:
         model = self.model_of(content["model"])
-        lines = curves(model, content["bayes"], content["weight"], *arrays, doubt=content["doubt"])
+        asked = model, content["bayes"], content["weight"]
+        prior = self._priors.get(content["model"])
+        lines = curves(*asked, *arrays, doubt=content["doubt"], prior=prior)
         return [lines[name] for name in (*COMPUTED, "probability")]
 
     def truth(self, xs: np.ndarray, weight: float | None = None) -> np.ndarray:
@@ -255,7 +299,8 @@ class ConvexExplorer(Explorer):
         xs = np.array(draw_inputs(self.seed, self.n_examples))
         model = self.model_of(self.model)
         ys, truth = self.truth(xs, weight), self.truth(QUERIES, weight)
-        lines = curves(model, self.bayes, weight, xs, ys, QUERIES, doubt=self.doubt)
+        prior = self._priors.get(self.model)
+        lines = curves(model, self.bayes, weight, xs, ys, QUERIES, doubt=self.doubt, prior=prior)
         return {
             "lines": {name: lines[name].round(6).tolist() for name in COMPUTED},
             "errors": {name: mean_square(QUERIES, lines[name] - truth) for name in COMPUTED},
@@ -273,6 +318,8 @@ class ConvexExplorer(Explorer):
         self.first = self._picture(self.weight)
         self.frames = frames({weight: self._picture(weight) for weight in FRAMES})
         fine = np.linspace(-REACH, REACH, 385)
+        told = (self.about.get(self.model) or {}).get("classes")
+        names = [name for name, _ in told] if told else ["line", "sine"]
         return curves_still(
             css=self._css,
             kind="is-compact" if self.compact else "",
@@ -287,5 +334,5 @@ class ConvexExplorer(Explorer):
             zero=mean_square(QUERIES, truth),
             said=f"{self.weight:g} times a line plus {1 - self.weight:g} times a sine",
             hidden=self.hidden,
-            below=reading(self.weight, self.first["probability"], self.first["errors"]),
+            below=reading(self.weight, self.first["probability"], self.first["errors"], names),
         )

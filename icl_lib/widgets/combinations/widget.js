@@ -122,10 +122,11 @@ function render({ model, el }) {
   const belief = posteriorBars();
   const said = h('p', { class: 'icl-said' });
   let [ownBands, ownMixture] = [null, null]; // of the reader's own model; null: nobody knows
-  const bands = () => (state.model === OWN ? ownBands : [BAND]);
-  /** What the model shown was pretrained on, if that is another mixture than the book's. */
+  const about = () => model.get('about')[state.model]; // a running kernel's own model: it knows the prior
+  const bands = () => (state.model === OWN ? ownBands : about() ? about().bands : [BAND]);
+  /** The mixture that the model shown was pretrained on here, if that is another than the book's. */
   const prior = () => (state.model === OWN ? ownMixture : null);
-  const classes = () => (prior() ? kindsIn(prior()) : KINDS.slice(0, 2));
+  const classes = () => (prior() ? kindsIn(prior()) : about()?.classes ?? KINDS.slice(0, 2));
   const isOutside = (frequency) => bands()?.every(([low, high]) => frequency < low || frequency > high) ?? false;
   const trainedOn = h('span');
   function drawBands() {
@@ -138,8 +139,8 @@ function render({ model, el }) {
   function drawLocal() {
     view.draw();
     legend.note('transformer', modelLabel(state.model));
-    const whose = prior() ? 'prior: its own mixture' : 'prior: the book’s';
-    legend.note('mixture', state.doubt ? 'with a grain of doubt' : state.model === OWN ? whose : LINES.mixture.note);
+    const whose = prior() || about()?.classes ? 'prior: its own mixture' : 'prior: the book’s';
+    legend.note('mixture', state.doubt ? 'with a grain of doubt' : state.model === OWN || about() ? whose : LINES.mixture.note);
     legend.draw(meanSquare(QUERIES, QUERIES.map(truth)));
     belief.name([...classes(), ...(state.doubt ? [['other', 'other']] : [])]);
     controls.frequency.root.classList.toggle('is-outside', isOutside(state.frequency));

@@ -16,9 +16,9 @@ from jaxtyping import Float
 from icl_lib import page, recipes
 from icl_lib.model import Transformer
 from icl_lib.samplers import FunctionClass, Sinusoid
-from icl_lib.weights import trained_on
 from icl_lib.widgets.kernel import Explorer, check_doubt, serve, within
 from icl_lib.widgets.plot import as_prompt, draw_inputs, frames, mean_square, top_of
+from icl_lib.widgets.prior import RARE, bands_of, classes_of, prior_of
 from icl_lib.widgets.source import source
 from icl_lib.widgets.still import REACH, curves_still
 from icl_lib.widgets.tour import Place, offered
@@ -118,9 +118,6 @@ PLACES = (
 )
 """Where a reader can go at once, and the tour, whose sentences tests/test_tours.py holds to what is shown."""
 
-RARE = 0.05
-"""A band that a smaller share of the prompts comes from is shaded faintly."""
-
 _WORDS = {
     "line+sine-0.5": "narrow band",
     "line+gapped-0.5": "band with a gap",
@@ -172,28 +169,9 @@ def describe(model: str, own: Transformer | None = None) -> dict[str, Any]:
         "word": word,
         "label": f"{word}: {covered}",
         "covered": covered,
-        "bands": [[sine.low, sine.high, share < RARE] for share, sine in sines],
-        "classes": [
-            [f"{basic.low:g} to {basic.high:g}", "sine"]
-            if isinstance(basic, Sinusoid)
-            else ["line", "line"]
-            for _, basic in components
-        ],
+        "bands": bands_of(components),
+        "classes": classes_of(components, sine=""),
     }
-
-
-def prior_of(model: Transformer) -> FunctionClass:
-    """What a model was pretrained on, by its card.
-
-    Raises:
-        ValueError: it has no card, or one that names an unknown class.
-    """
-    if model.card is None:
-        raise ValueError(
-            "a model without a card does not say which bands it was pretrained on; save it by `weights.save` and give "
-            "the path"
-        )
-    return trained_on(model.card)
 
 
 def queries(scale: float) -> Float[np.ndarray, " queries"]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from functools import cache
 from time import perf_counter
 from typing import Any
 
@@ -12,11 +12,13 @@ import torch
 import traitlets
 from IPython.display import HTML
 
+from icl_lib.model import Transformer
 from icl_lib.page import shape_name
 from icl_lib.pretraining import (
     CLASSES,
-    CONFIG,
+    CONFIGS,
     EXAMPLES,
+    ON_PAGE,
     QUERIES,
     SHOWN,
     STEPS,
@@ -24,10 +26,11 @@ from icl_lib.pretraining import (
     Look,
     Packing,
     Pretraining,
+    card,
+    file_metadata,
     shown_prompts,
 )
-from icl_lib.samplers import describe, training_seed
-from icl_lib.weights import FORMAT
+from icl_lib.samplers import training_seed
 from icl_lib.widgets.kernel import LiveWidget, serve, within
 from icl_lib.widgets.source import source
 from icl_lib.widgets.still import pretrain_still
@@ -39,18 +42,19 @@ ANSWERS = ("errors", "curves", "floor", "bayes")
 
 
 class PretrainExplorer(LiveWidget):
-    """A tiny transformer, pretrained before the reader's eyes, beside exact Bayes for the mixture of the moment.
+    """A small transformer, pretrained before the reader's eyes, beside exact Bayes for the mixture of the moment.
 
     Args:
         weights: relative weight of each of `icl_lib.pretraining.CLASSES`, in [0, 1], not all zero; the front end
             divides them by their sum.
         seed: of the first weights and of the prompts, in [0, 2**32).
         total: steps of a run, one of `icl_lib.pretraining.STEPS`.
+        size: of the model, one of `icl_lib.pretraining.CONFIGS`; on the built page one of `ON_PAGE`.
         key: prefix of the view's keys in the address; needed where a page has several explorers.
 
     Raises:
-        ValueError: weights of another number than the classes, outside [0, 1], or all zero; another number of steps; a
-            seed outside its range.
+        ValueError: weights of another number than the classes, outside [0, 1], or all zero; another number of steps or
+            size; a seed outside its range.
         TypeError: an argument that it does not have.
     """
 
@@ -64,18 +68,19 @@ class PretrainExplorer(LiveWidget):
     weights = traitlets.List(traitlets.Float(), [0.5, 0.5, 0.0, 0.0]).tag(sync=True)
     seed = traitlets.Int(2).tag(sync=True)
     total = traitlets.Int(STEPS[1]).tag(sync=True)
+    size = traitlets.Unicode(ON_PAGE[-1]).tag(sync=True)
     key = traitlets.Unicode("").tag(sync=True)
     first = traitlets.Dict(help="what the first view shows, from `still`").tag(sync=True)
 
-    files = traitlets.Dict(
-        help="what a file of the model holds: where each parameter begins among all, and a card",
+    sizes = traitlets.Dict(
+        help="by size: whether the page trains it too, and what a file of the model holds, where each parameter begins "
+        "among all, and a card",
         read_only=True,
     ).tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
         self._runs: dict[str, Pretraining] = {}
-        self._look = Look(CONFIG)
         serve(self, "pretrain", list, self._compute)
 
     @traitlets.default("shown")
@@ -85,36 +90,9 @@ class PretrainExplorer(LiveWidget):
             for kind, xs, ys, truth in zip(SHOWN, *shown_prompts(), strict=True)
         ]
 
-    @traitlets.default("files")
-    def _layout(self) -> dict[str, Any]:
-        packing = Packing(CONFIG)
-        lengths = [tensor.numel() for tensor in packing.pack(_nothing(packing))]
-        begins = [sum(lengths[:k]) for k in range(len(lengths))]
-        model = describe(CONFIG)
-        return {
-            "parameters": {
-                name: {"shape": list(packing.shapes[name]), "begin": begins[k] + begin}
-                for name, (k, begin) in packing.places().items()
-            },
-            "shape": shape_name(CONFIG, "float32"),
-            "metadata": {
-                "format": FORMAT,
-                "model": json.dumps({key: value for key, value in model.items() if key != "class"}),
-            },
-            "card": {
-                "format": FORMAT,
-                "parameters": sum(lengths),
-                "dtype": "float32",
-                "recipe": {
-                    "class": "Pretraining",
-                    "model": model,
-                    "function_class": {
-                        "class": "Mixture",
-                        "classes": [describe(kind) for kind in CLASSES.values()],
-                    },
-                },
-            },
-        }
+    @traitlets.default("sizes")
+    def _layouts(self) -> dict[str, Any]:
+        return {size: _layout(size) for size in CONFIGS}
 
     @traitlets.validate("weights")
     def _accepted(self, proposal: Any) -> list[float]:
@@ -136,13 +114,21 @@ class PretrainExplorer(LiveWidget):
             raise ValueError(f"total must be one of {', '.join(map(str, STEPS))}, got {total!r}")
         return total
 
+    @traitlets.validate("size")
+    def _trained(self, proposal: Any) -> str:
+        size: str = proposal["value"]
+        if size not in CONFIGS:
+            raise ValueError(f"size must be one of {', '.join(CONFIGS)}, got {size!r}")
+        return size
+
     _in_range = within({"seed": (0, 2**32 - 1)})
 
     def _compute(self, content: dict[str, Any], arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Steps of the run that the front end names, for about as long as it says, and how the model then does."""
         begin = perf_counter()
         name = content["run"]
-        run = self._runs.pop(name, None) or Pretraining(content["seed"], content["total"])
+        config = CONFIGS[content["size"]]
+        run = self._runs.pop(name, None) or Pretraining(content["seed"], content["total"], config)
         self._runs[name] = run  # the newest comes last
         run.total = content["total"]
         for old in list(self._runs)[:-_VIEWS]:
@@ -151,16 +137,11 @@ class PretrainExplorer(LiveWidget):
         while run.step < content["until"] and perf_counter() - begin < spent:
             run.advance(content["weights"])
         params = [p.flatten() for p in run.params] if content["whole"] else [torch.empty(0)]
-        seen = self._seen(run.params, content["weights"])
+        seen = _seen(content["size"], run.params, content["weights"])
         return [np.array([run.step]), *seen, torch.cat(params).double().numpy()]
 
-    @torch.no_grad()
-    def _seen(self, params: Sequence[torch.Tensor], weights: Sequence[float]) -> list[np.ndarray]:
-        found = self._look(params, torch.tensor(weights, dtype=torch.float64))
-        return [values.double().numpy() for values in found]
-
-    def model(self) -> Any:
-        """The model that the running kernel has pretrained for this widget, as it stands.
+    def model(self) -> Transformer:
+        """The model that the running kernel has pretrained for this widget, as it stands, with its card.
 
         Raises:
             ValueError: none yet.
@@ -172,8 +153,8 @@ class PretrainExplorer(LiveWidget):
     def still(self) -> HTML:
         """The first view as a still figure, to be displayed before the widget: it needs no script."""
         shares = np.array(self.weights) / sum(self.weights)
-        params = InitialWeights(CONFIG)(torch.tensor(training_seed(self.seed)))
-        seen = dict(zip(ANSWERS, self._seen(params, shares.tolist()), strict=True))
+        params = InitialWeights(CONFIGS[self.size])(torch.tensor(training_seed(self.seed)))
+        seen = dict(zip(ANSWERS, _seen(self.size, params, shares.tolist()), strict=True))
         self.first = {name: values.ravel().round(5).tolist() for name, values in seen.items()}
         return pretrain_still(
             css=self._css,
@@ -198,6 +179,35 @@ class PretrainExplorer(LiveWidget):
                 )
             ],
         )
+
+
+@cache
+def _look(size: str) -> Look:
+    return Look(CONFIGS[size])
+
+
+@torch.no_grad()
+def _seen(size: str, params: Sequence[torch.Tensor], weights: Sequence[float]) -> list[np.ndarray]:
+    found = _look(size)(params, torch.tensor(weights, dtype=torch.float64))
+    return [values.double().numpy() for values in found]
+
+
+def _layout(size: str) -> dict[str, Any]:
+    """What the front end has to know of a size."""
+    config = CONFIGS[size]
+    packing = Packing(config)
+    lengths = [tensor.numel() for tensor in packing.pack(_nothing(packing))]
+    begins = [sum(lengths[:k]) for k in range(len(lengths))]
+    return {
+        "page": size in ON_PAGE,
+        "shape": shape_name(config, "float32"),
+        "parameters": {
+            name: {"shape": list(packing.shapes[name]), "begin": begins[k] + begin}
+            for name, (k, begin) in packing.places().items()
+        },
+        "metadata": file_metadata(config),
+        "card": card(config),
+    }
 
 
 def _nothing(packing: Packing) -> dict[str, torch.Tensor]:

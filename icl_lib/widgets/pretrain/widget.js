@@ -10,7 +10,7 @@ const SLICE = 350; // milliseconds of steps between two pictures
 const KEPT = 400; // points of a line; more would not be seen
 const NAMES_APART = 6; // percent of the plot's height
 const NAMED_FROM = 0.15; // of the run: before, the axis has its own words there
-const PRETRAIN = { kind: 'pretrain', settings: ['run', 'seed', 'total', 'until', 'weights', 'milliseconds', 'whole'], asks: [], answers: ['step', 'errors', 'curves', 'floor', 'bayes', 'params'] };
+const PRETRAIN = { kind: 'pretrain', settings: ['run', 'size', 'seed', 'total', 'until', 'weights', 'milliseconds', 'whole'], asks: [], answers: ['step', 'errors', 'curves', 'floor', 'bayes', 'params'] };
 
 const inWords = (step) => step.toLocaleString('en');
 
@@ -42,10 +42,13 @@ function render({ model, el }) {
   const classes = model.get('classes');
   const shown = model.get('shown');
   const examples = model.get('examples');
+  const sizes = model.get('sizes');
+  const offered = Object.keys(sizes).filter((size) => sizes[size].page || !onBuiltPage());
   const phone = matchMedia('(pointer: coarse)').matches;
   const initial = () => ({
     weights: [...model.get('weights')],
     seed: model.get('seed'),
+    size: model.get('size'),
     total: phone ? Math.min(...model.get('totals')) : model.get('total'),
   });
   const state = { ...initial(), running: false, step: 0 };
@@ -63,8 +66,8 @@ function render({ model, el }) {
 
   // ---- the view in the address ----
 
-  const address = addressBar(model.get('key'), ['w', 'seed', 'steps']);
-  const share = (soon) => address.write({ w: state.weights.join('_'), seed: state.seed, steps: state.total }, soon);
+  const address = addressBar(model.get('key'), ['w', 'seed', 'size', 'steps']);
+  const share = (soon) => address.write({ w: state.weights.join('_'), seed: state.seed, size: state.size === model.get('size') ? null : state.size, steps: state.total }, soon);
   const given = address.read();
   const shared = Object.keys(given).length > 0;
   const { take, unread } = viewReader(given, state);
@@ -74,6 +77,7 @@ function render({ model, el }) {
   };
   if ('w' in given) take('w', 'weights', readWeights(given.w));
   take('seed', 'seed', readNumber(given.seed, 0, 2 ** 32 - 1, 1));
+  take('size', 'size', offered.find((size) => size === given.size));
   take('steps', 'total', model.get('totals').find((total) => String(total) === given.steps));
 
   const shares = () => {
@@ -193,7 +197,8 @@ function render({ model, el }) {
     for (const one of [keep, saveFile]) one.disabled = state.step === 0 || state.running || then !== null;
     again.disabled = state.step === 0 && !state.running;
     chooser.value = state.total;
-    chooser.disabled = state.running;
+    sizeChooser.value = state.size;
+    for (const one of [chooser, sizeChooser]) one.disabled = state.running;
     for (const option of chooser.options) option.disabled = state.step > 0 && Number(option.value) <= state.step;
   };
 
@@ -209,7 +214,7 @@ function render({ model, el }) {
   // ---- the engine ----
 
   const until = () => Math.min(state.total, pauseAt);
-  const wanted = () => ({ run, seed: state.seed, total: state.total, until: until(), weights: shares(), milliseconds: state.running ? SLICE : 0, whole: then !== null, round, serial: asked });
+  const wanted = () => ({ run, size: state.size, seed: state.seed, total: state.total, until: until(), weights: shares(), milliseconds: state.running ? SLICE : 0, whole: then !== null, round, serial: asked });
   const send = () => {
     asked += 1;
     engine.ask();
@@ -235,7 +240,7 @@ function render({ model, el }) {
       if (numbers.step[0] > state.step && lengths.at(-1)?.[1] !== request.total) lengths.push([state.step, request.total]);
       takeIn(numbers);
       if (request.whole && then) {
-        then(numbers.params, { seed: request.seed, total: request.total, step: state.step, mixtures: [...mixtures], lengths: [...lengths] });
+        then(numbers.params, { size: request.size, seed: request.seed, total: request.total, step: state.step, mixtures: [...mixtures], lengths: [...lengths] });
         then = null;
       }
       const ended = state.running && state.step >= until();
@@ -298,16 +303,16 @@ function render({ model, el }) {
 
   // ---- the model, to take away ----
 
-  const files = model.get('files');
   /** The model in the file format of the library, and its card. */
-  function asFile(params) {
+  function asFile(params, { size }) {
+    const { parameters, metadata } = sizes[size];
     const tensors = Object.fromEntries(
-      Object.entries(files.parameters).map(([name, { shape, begin }]) => {
+      Object.entries(parameters).map(([name, { shape, begin }]) => {
         const length = shape.reduce((a, b) => a * b, 1);
         return [name, { shape, data: Float32Array.from(params.slice(begin, begin + length)) }];
       }),
     );
-    return writeSafetensors(tensors, files.metadata);
+    return writeSafetensors(tensors, metadata);
   }
   /** What a run has met on the whole: the mixtures, each weighted by its steps. */
   function metBy({ mixtures: met, step }) {
@@ -315,23 +320,23 @@ function render({ model, el }) {
     return classes.map((_, k) => met.reduce((sum, [from, mixture], i) => sum + (mixture[k] * (ends[i] - from)) / step, 0));
   }
   async function cardOf(bytes, what) {
-    const { seed, total, step, mixtures: met, lengths } = what;
+    const { size, seed, total, step, mixtures: met, lengths } = what;
     const digest = await crypto.subtle?.digest('SHA-256', bytes);
     if (!digest) throw new Error('This page was not served over https, and without that the browser makes no checksum, which a card needs.');
-    const { recipe, ...card } = files.card;
+    const { recipe, ...card } = sizes[size].card;
     const weights = metBy(what);
     Object.assign(card, {
-      name: nameOf({ seed, step }), seed, steps: step,
+      name: nameOf(what), seed, steps: step,
       recipe: { ...recipe, function_class: { ...recipe.function_class, weights }, seed, steps: total, mixtures: met, lengths },
       sha256: [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join(''),
     });
     return card;
   }
-  const nameOf = ({ seed, step }) => `pretrained-${seed}-${step}`;
+  const nameOf = ({ size, seed, step }) => `pretrained-${size}-${seed}-${step}`;
   const withModel = (work) => () => {
     then = async (params, what) => {
       try {
-        await work(asFile(params), what);
+        await work(asFile(params, what), what);
       } catch (error) {
         say(error.message, { stays: true });
       }
@@ -339,9 +344,10 @@ function render({ model, el }) {
     ask();
   };
   const keep = button('Take it to the explorers', withModel(async (bytes, what) => {
-    const kinds = files.card.recipe.function_class.classes;
+    const { shape, card } = sizes[what.size];
+    const kinds = card.recipe.function_class.classes;
     const sines = kinds.filter((kind, k) => kind.class === 'Sinusoid' && what.mixtures.some(([, weights]) => weights[k] > 0));
-    await keepModel({ bytes, shape: files.shape, name: nameOf(what), dim: 1, bands: sines.map(({ low, high }) => [low, high, false]), mixture: metBy(what) });
+    await keepModel({ bytes, shape, name: nameOf(what), dim: 1, bands: sines.map(({ low, high }) => [low, high, false]), mixture: metBy(what) });
     taken.hidden = false;
     say('It is kept in this browser, and nowhere else.', { stays: true });
   }), { hidden: !onBuiltPage() });
@@ -377,6 +383,15 @@ function render({ model, el }) {
       say('The run goes on to there. Its rates of learning, which fall to zero at the end, rise again.', { stays: true });
       draw();
     }
+  });
+
+  const sizeId = fresh('size');
+  const millions = (count) => `${(count / 1e6).toPrecision(count < 1e5 ? 1 : 2)} M`;
+  const sizeChooser = h('select', { id: sizeId }, ...offered.map((size) => h('option', { value: size }, `${size}, ${millions(sizes[size].card.parameters)}`)));
+  sizeChooser.addEventListener('change', () => {
+    state.size = sizeChooser.value;
+    share();
+    anew();
   });
 
   // A page that nobody looks at does not work on.
@@ -420,7 +435,7 @@ function render({ model, el }) {
         { class: 'icl-right' },
         h('p', { class: 'icl-caption' }, 'Weights of the mixture'),
         ...sliders.map((one) => one.root),
-        h('div', { class: 'icl-choice' }, h('label', { for: chooserId }, 'Length of the run'), chooser),
+        h('div', { class: 'icl-choices' }, ...[[chooserId, 'Length', ' of the run', chooser], [sizeId, 'Size', ', and millions of weights', sizeChooser]].map(([id, label, more, one]) => h('div', { class: 'icl-choice' }, h('label', { for: id }, label, h('span', { class: 'icl-hidden' }, more)), one))),
         table,
       ),
       h('div', { class: 'icl-cards', role: 'group', 'aria-label': `Prompts that it never trains on, with ${examples} examples each` }, ...cards.map((card) => card.root)),
@@ -442,7 +457,7 @@ function render({ model, el }) {
     Object.assign(state, initial());
     anew();
   };
-  const followed = ['weights', 'seed', 'total'].map((name) => `change:${name}`);
+  const followed = ['weights', 'seed', 'total', 'size'].map((name) => `change:${name}`);
   for (const name of followed) model.on(name, takeTraits);
 
   /** For tests and for curious readers at the console: the state, and the latest numbers. */
