@@ -82,17 +82,10 @@ graphs: $(GRAPHS)
 
 $(ASSETS): $(NODE_MODULES)
 	@rm -rf $(@D)
-	@mkdir -p $(@D)/katex/fonts $(@D)/fonts $(@D)/widgets
+	@mkdir -p $(@D)/katex/fonts $(@D)/fonts
 	@cp node_modules/katex/dist/katex.min.css $(@D)/katex
 	@cp node_modules/katex/dist/fonts/*.woff2 $(@D)/katex/fonts
 	@cp node_modules/@fontsource-variable/source-serif-4/files/source-serif-4-latin-wght-*.woff2 $(@D)/fonts
-	@cp node_modules/requirejs/require.js $(@D)/widgets
-	@# html-manager's validator remarks on its own schema, on the console of every page: the remark is switched off.
-	@sed 's/[a-z]\.opts\.allowUnionTypes||/!0||/g' node_modules/@jupyter-widgets/html-manager/dist/embed-amd.js > $(@D)/widgets/embed-amd.js
-	@# anywidget gives up on a widget that is not there within 2 or 3 seconds: a slow phone is given a minute.
-	@sed 's/AbortSignal\.timeout([23]e3)/AbortSignal.timeout(6e4)/' $(VENV)/share/jupyter/nbextensions/anywidget/index.js > $(@D)/widgets/anywidget.js
-	@! grep -q 'allowUnionTypes||' $(@D)/widgets/embed-amd.js && grep -q 'timeout(6e4)' $(@D)/widgets/anywidget.js \
-		|| { echo "html-manager or anywidget has changed: look again at what is altered here." >&2; exit 1; }
 	@touch $@
 
 # --- the stored tables, and the numbers of the prose -----------------------------------------------------------------
@@ -134,6 +127,7 @@ notebooks:
 $(SITE)/.pages: $(OUTPUTS) $(PAGES) $(ASSETS)
 	@rm -rf $(SITE) _build/.doctrees
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter-book build . --warningiserror --keep-going --quiet
+	$(BIN)/node book/lighten.mjs $(SITE)
 	@touch $@
 
 # The pages know nothing of the graphs, which are exported meanwhile.
@@ -184,7 +178,13 @@ browsers: $(TOOLS)
 chromium: $(TOOLS)
 	@$(BIN)/python book/browsers.py Chromium
 
-bench: site chromium
+LIGHTHOUSE := benchmarks/node_modules/.installed
+
+$(LIGHTHOUSE): benchmarks/package.json benchmarks/.npmrc $(ENVIRONMENT)
+	cd benchmarks && PATH="$(CURDIR)/$(BIN):$$PATH" $(CURDIR)/$(NPM) install --silent
+	@touch $@
+
+bench: site chromium $(LIGHTHOUSE)
 	$(BIN)/python -m benchmarks
 
 # The book as one PDF, which its pages then offer.

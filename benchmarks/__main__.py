@@ -11,7 +11,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-MODULES = ("training", "baselines", "slider", "pretraining")
+MODULES = ("training", "baselines", "slider", "pretraining", "lighthouse")
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 

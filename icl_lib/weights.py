@@ -103,7 +103,7 @@ def save(
         },
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
-    text = json.dumps(card, indent=2) + "\n"
+    text = json.dumps(card, indent=1) + "\n"
     write_whole(path.with_suffix(".json"), lambda part: part.write_text(text))
     return path
 

@@ -270,7 +270,7 @@ function lacking() {
     ['colours for light and dark pages', () => CSS.supports('color', 'light-dark(#000, #fff)')],
     ['mixed colours', () => CSS.supports('color', 'color-mix(in srgb, red, blue)')],
     ['layouts that follow their container', () => CSS.supports('container-type', 'inline-size')],
-    ['signals that combine', () => 'any' in AbortSignal && !('old' in document.documentElement.dataset)],
+    ['signals that combine', () => 'any' in AbortSignal],
   ];
   return needed.find(([, has]) => !has())?.[0] ?? null;
 }

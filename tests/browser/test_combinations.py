@@ -106,7 +106,7 @@ def test_the_still_figures_plot_is_of_the_live_ones_size(visit: Open) -> None:
     page = visit(
         CHAPTER,
         whole=False,
-        prepare=lambda page: page.route("**/anywidget.js*", lambda route: held.append(route)),
+        prepare=lambda page: page.route("**/revive.js*", lambda route: held.append(route)),
     ).page
     before = page.locator(".icl-still .icl-plot").bounding_box()
     for _ in range(300):
@@ -479,7 +479,7 @@ def test_nothing_below_moves_when_the_widget_comes_and_goes_live(
     held: list[Route] = []
 
     def hold(page: Page) -> None:
-        page.route("**/anywidget.js*", lambda route: held.append(route))
+        page.route("**/revive.js*", lambda route: held.append(route))
 
     page = visit(CHAPTER, size=size, prepare=hold, whole=False).page
     page.set_default_timeout(PATIENCE)

@@ -455,7 +455,7 @@ def test_the_still_figure_keeps_the_widgets_room(visit: Open, size: tuple[int, i
     held: list[Route] = []
 
     def hold(page: Page) -> None:
-        page.route("**/anywidget.js*", lambda route: held.append(route))
+        page.route("**/revive.js*", lambda route: held.append(route))
 
     page = visit(CHAPTER, size=size, prepare=hold, whole=False).page
     page.set_default_timeout(PATIENCE)
