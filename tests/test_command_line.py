@@ -313,7 +313,8 @@ def test_export_writes_graphs_named_by_their_hash(tmp_path, export_only):
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert list(manifest["models"]) == two
     assert all(re.fullmatch("[a-z0-9.-]+", path.name) for path in tmp_path.iterdir())
-    shapes = ["tiny-1-41-float16", "tiny-20-41-float16", "tiny-1-41-float32"]
+    shown, trained = ["tiny-1-41-float16", "tiny-20-41-float16"], ["mini", "tiny"]
+    shapes = [*shown, *(f"{size}-1-41-float32" for size in trained)]
     assert list(manifest["shapes"]) == shapes
     for entry in (*manifest["shapes"].values(), *manifest["models"].values()):
         data = (tmp_path / entry["file"]).read_bytes()

@@ -128,7 +128,7 @@ def test_equal_recipes_are_one_run_and_others_have_another_name():
         (changed("grid", seed=[]), r"must be a list of values, got \[\]"),
         (changed("every", seed=3), r"seed must stand in \[grid\] or in \[every\], not in both"),
         (changed("every", steps=None), r"steps must stand in \[grid\] or in \[every\]"),
-        (changed("every", size="tinny"), "size must be one of tiny, .*got 'tinny'"),
+        (changed("every", size="tinny"), "size must be one of mini, tiny, .*got 'tinny'"),
         (changed("every", size=["tiny"]), r"size must be one of .*got \['tiny'\]"),
         (changed("grid", mixture=["line+sin"]), "no class 'sin' to draw from; did you mean sine"),
         (changed("grid", mixture=[["line", "sine"]]), r"must be written as 'line\+sine\+plane' is"),

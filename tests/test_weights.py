@@ -201,5 +201,5 @@ def test_a_name_tells_mixture_size_and_what_differs():
     assert parts("line-tiny") == ("line", "tiny", "")
     assert parts("fast+line+sine-0.01-tiny") == ("fast+line+sine-0.01", "tiny", "")
     assert parts("line+sine-0.5-standard-brief") == ("line+sine-0.5", "standard", "brief")
-    with pytest.raises(ValueError, match=r"with a size of tiny, .*; got 'line\+sine-0\.5'"):
+    with pytest.raises(ValueError, match=r"with a size of mini, tiny, .*; got 'line\+sine-0\.5'"):
         parts("line+sine-0.5")
