@@ -1,5 +1,6 @@
 """A transformer is pretrained on the built page, saved, kept, and shown by the explorer of combinations."""
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from safetensors.torch import save as dump_safetensors
 from icl_lib import Mixture, Transformer, bayes, load
 from icl_lib.pretraining import CLASSES, CONFIGS, ON_PAGE, STEPS, Pretraining
 from icl_lib.weights import FOLDER, trained_on
+from icl_lib.widgets import ConvexExplorer, PretrainExplorer
 from icl_lib.widgets.combinations import QUERIES
 
 from .conftest import PHONE, Visit
@@ -362,3 +364,78 @@ def test_the_card_s_layout_is_the_file_s(visit: Open, tmp_path: Path) -> None:
     assert {name: 2 * begin for name, begin in begins.items()} == {
         name: entry["data_offsets"][0] for name, entry in ours.items() if "_" not in name[:2]
     }
+
+
+NOTEBOOK = """async ([source, traits]) => {
+  // A notebook, not the book: no content_root, and a kernel that is this test's own process.
+  document.body.innerHTML = '<div id="view"></div>';
+  delete document.documentElement.dataset.content_root;
+  const listeners = [];
+  const bytes = (text) => new DataView(Uint8Array.from(atob(text), (one) => one.charCodeAt(0)).buffer);
+  const model = {
+    get: (name) => traits[name], set() {}, save_changes() {}, off() {},
+    on: (name, f) => name === 'msg:custom' && listeners.push(f),
+    async send(content, callbacks, given = []) {
+      const sent = given.map((buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer))));
+      for (const [answer, buffers] of await window.kernel(content, sent)) {
+        for (const listener of listeners) listener(answer, buffers.map(bytes));
+      }
+    },
+  };
+  const module = await import(URL.createObjectURL(new Blob([source], { type: 'text/javascript' })));
+  module.default.render({ model, el: document.getElementById('view') });
+}"""
+
+
+def in_notebook(visit: Open, widget: Any) -> Page:
+    """A widget as in a running notebook, whose kernel is this process."""
+
+    def kernel(content: dict[str, Any], buffers: list[str]) -> list[Any]:
+        sent: list[Any] = []
+        widget.send = lambda content, buffers=(): sent.append(
+            [content, [base64.b64encode(buffer).decode() for buffer in buffers]]
+        )
+        widget._handle_custom_msg(content, [memoryview(base64.b64decode(one)) for one in buffers])
+        return sent
+
+    widget.still()
+    traits = {
+        name: getattr(widget, name)
+        for name in widget.trait_names(sync=True)
+        if not name.startswith("_") and name not in ("layout", "tabbable", "tooltip")
+    }
+    page: Page = visit(
+        "book/licences.html", prepare=lambda page: page.expose_function("kernel", kernel)
+    ).page
+    page.set_default_timeout(PATIENCE)
+    page.evaluate(NOTEBOOK, [widget._esm, traits])
+    expect(page.get_by_text("Computed by the running kernel")).to_be_visible()
+    return page
+
+
+def test_in_a_notebook_the_kernel_trains_larger_sizes_and_explorers_take_them(
+    visit: Open, tmp_path: Path
+) -> None:
+    widget = PretrainExplorer(weights=[0.5, 0.0, 0.5, 0.0])
+    page = in_notebook(visit, widget)
+    size = page.get_by_label("Size")
+    assert size.locator("option").evaluate_all("all => all.map((one) => one.value)") == list(
+        CONFIGS
+    )
+    size.select_option("slim")
+    pretrain(page, 3)
+    expect(page.locator(f"{ROOT} .icl-said")).to_contain_text("After 3 of 1,000 steps")
+    model, here = saved(page, tmp_path), widget.model()
+    assert model.config == CONFIGS["slim"]
+    for name, value in here.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], value, msg=name)
+    assert model.card is not None and here.card is not None
+    assert model.card["name"] == here.card["name"] == "pretrained-slim-2-3"
+
+    explorer = in_notebook(visit, ConvexExplorer(model=here)).locator(".icl-explorer[role=group]")
+    expect(explorer.get_by_text("prior: its own mixture")).to_be_visible()
+    expect(explorer.locator(".icl-posterior > span:first-child")).to_have_text(
+        ["P(line)", "P(quadratic)"]
+    )
+    expect(explorer.get_by_text("trained on no sines")).to_be_visible()
+    expect(explorer.locator(".icl-said")).to_contain_text("exact Bayes is certain of a quadratic")

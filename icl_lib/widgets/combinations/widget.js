@@ -122,7 +122,7 @@ function render({ model, el }) {
   const belief = posteriorBars();
   const said = h('p', { class: 'icl-said' });
   let [ownBands, ownMixture] = [null, null]; // of the reader's own model; null: nobody knows
-  const about = () => model.get('about')[state.model]; // a running kernel's own model: it knows the prior
+  const about = () => model.get('about')?.[state.model]; // a running kernel's own model: it knows the prior
   const bands = () => (state.model === OWN ? ownBands : about() ? about().bands : [BAND]);
   /** The mixture that the model shown was pretrained on here, if that is another than the book's. */
   const prior = () => (state.model === OWN ? ownMixture : null);
