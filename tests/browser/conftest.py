@@ -90,6 +90,15 @@ def faults(page: Page, within: str | None = None, rules: list[str] | None = None
     ]
 
 
+def unrevived(page: Page) -> None:
+    """Prepares a page whose still figures stay until `window.revive()` is called."""
+    script = (SITE / "_static" / "revive.js").read_text(encoding="utf-8")
+    body = f"window.revive = () => {{ {script} }};"
+    page.route(
+        "**/revive.js*", lambda route: route.fulfill(body=body, content_type="text/javascript")
+    )
+
+
 class Gate:
     """Holds up what a page asks for by addresses of a pattern, until it is opened."""
 

@@ -16,7 +16,7 @@ from icl_lib.page import transformer_curve
 from icl_lib.widgets import ConvexExplorer
 from icl_lib.widgets.combinations import QUERIES, RANGES, curves
 
-from .conftest import DESKTOP, PHONE, SWITCH, Gate, Visit, faults, strike_twice
+from .conftest import DESKTOP, PHONE, SWITCH, Gate, Visit, faults, strike_twice, unrevived
 
 expect.set_options(timeout=30_000)
 
@@ -102,18 +102,9 @@ def test_the_first_picture_needs_no_models_and_the_next_one_fetches_them(visit: 
 
 
 def test_the_still_figures_plot_is_of_the_live_ones_size(visit: Open) -> None:
-    held: list[Route] = []
-    page = visit(
-        CHAPTER,
-        whole=False,
-        prepare=lambda page: page.route("**/revive.js*", lambda route: held.append(route)),
-    ).page
+    page = visit(CHAPTER, prepare=unrevived).page
     before = page.locator(".icl-still .icl-plot").bounding_box()
-    for _ in range(300):
-        if held:
-            break
-        page.wait_for_timeout(100)
-    held[0].continue_()
+    page.evaluate("revive()")
     page.wait_for_selector("[data-stage]", timeout=PATIENCE)
     after = page.locator(".icl-explorer[role=group] .icl-plot").bounding_box()
     assert before is not None
@@ -476,21 +467,12 @@ def test_axe_finds_nothing_in_the_live_explorer(visit: Open) -> None:
 def test_nothing_below_moves_when_the_widget_comes_and_goes_live(
     visit: Open, size: tuple[int, int]
 ) -> None:
-    held: list[Route] = []
-
-    def hold(page: Page) -> None:
-        page.route("**/revive.js*", lambda route: held.append(route))
-
-    page = visit(CHAPTER, size=size, prepare=hold, whole=False).page
+    page = visit(CHAPTER, size=size, prepare=unrevived).page
     page.set_default_timeout(PATIENCE)
     page.wait_for_function("document.fonts.status === 'loaded'")
-    for _ in range(300):
-        if held:
-            break
-        page.wait_for_timeout(100)
     height = "document.documentElement.scrollHeight"
     still = page.evaluate(height)
-    held[0].continue_()
+    page.evaluate("revive()")
     page.wait_for_selector("[data-stage]")
     assert page.evaluate(height) == pytest.approx(still, abs=25)  # the outputs' own margins
     widget_alone = page.evaluate(height)

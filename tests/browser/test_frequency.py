@@ -12,7 +12,7 @@ from playwright.sync_api import Page, Route, expect
 from icl_lib.page import RIGHT, prior_of
 from icl_lib.widgets.frequency import COMPUTED, RANGES, answers, describe
 
-from .conftest import DESKTOP, PHONE, SWITCH, Gate, Visit, faults, strike_twice
+from .conftest import DESKTOP, PHONE, SWITCH, Gate, Visit, faults, strike_twice, unrevived
 
 expect.set_options(timeout=30_000)
 
@@ -452,21 +452,12 @@ def test_a_phone_shows_it_whole(visit: Open) -> None:
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])
 def test_the_still_figure_keeps_the_widgets_room(visit: Open, size: tuple[int, int]) -> None:
-    held: list[Route] = []
-
-    def hold(page: Page) -> None:
-        page.route("**/revive.js*", lambda route: held.append(route))
-
-    page = visit(CHAPTER, size=size, prepare=hold, whole=False).page
+    page = visit(CHAPTER, size=size, prepare=unrevived).page
     page.set_default_timeout(PATIENCE)
     page.wait_for_function("document.fonts.status === 'loaded'")
-    for _ in range(300):
-        if held:
-            break
-        page.wait_for_timeout(100)
     height = "document.documentElement.scrollHeight"
     still = page.evaluate(height)
-    held[0].continue_()
+    page.evaluate("revive()")
     page.wait_for_selector("[data-stage]")
     assert page.evaluate(height) == pytest.approx(still, abs=40)  # the outputs' own margins
     alone = page.evaluate(height)
