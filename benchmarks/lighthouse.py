@@ -6,21 +6,18 @@ how fast it found the processor.
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import os
 import subprocess
 import sys
 import threading
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from benchmarks.slider import SITE
 from book import browsers
-from book.serve import SiteHandler, SiteServer
+from book.serve import CompressingHandler, SiteServer
 
 HERE = Path(__file__).parent
 PROGRAM = HERE / "node_modules" / "lighthouse" / "cli" / "index.js"
@@ -29,27 +26,10 @@ SHIFT = 0.05
 LANDING = "book/intro.html"
 
 
-@cache
-def _packed(file: Path) -> bytes:
-    return gzip.compress(file.read_bytes(), 6)
-
-
-class CompressingHost(SiteHandler):
-    """A host that compresses what it sends, as those of static sites do, and keeps its connections."""
+class Host(CompressingHandler):
+    """A host that keeps its connections, too."""
 
     protocol_version = "HTTP/1.1"
-
-    def send_head(self) -> Any:
-        file = Path(self.translate_path(urlsplit(self.path).path))
-        if not file.is_file() or file.suffix in (".png", ".woff2"):
-            return super().send_head()
-        body = _packed(file)
-        self.send_response(200)
-        self.send_header("Content-Type", self.guess_type(file))
-        self.send_header("Content-Encoding", "gzip")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        return io.BytesIO(body)
 
 
 def _report(url: str) -> dict[str, Any]:
@@ -70,7 +50,7 @@ def _report(url: str) -> dict[str, Any]:
 
 def rows() -> list[dict[str, Any]]:
     """The marks of each page."""
-    server = SiteServer(("127.0.0.1", 0), partial(CompressingHost, directory=str(SITE), prefix="/"))
+    server = SiteServer(("127.0.0.1", 0), partial(Host, directory=str(SITE), prefix="/"))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     chapters = sorted(str(file.relative_to(SITE)) for file in SITE.glob("notebooks/*.html"))
     found = []

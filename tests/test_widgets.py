@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ipywidgets.widgets.widget import _instances
 
 from icl_lib import (
     DenseLinear,
@@ -171,6 +172,14 @@ def test_what_is_offered_is_known():
         ConvexExplorer(bayes="x")
     with pytest.raises(ValueError, match=r"sizes must be among tiny, .*, got huge"):
         SelectionExplorer(sizes=("tiny", "huge"))
+
+
+def test_a_refused_explorer_does_not_stop_the_page_that_ipywidgets_writes_of_all_widgets():
+    with pytest.raises(ValueError, match="bayes must be"):
+        ConvexExplorer(bayes="refused")
+    (refused,) = [w for w in _instances.values() if getattr(w, "bayes", None) == "refused"]
+    refused.bayes = BAYES
+    assert refused._get_embed_state()["state"]["first"]
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ On hosts that type files badly or compress them; opened as a file; in browsers t
 storage; on paper.
 """
 
-import gzip
-import io
 import re
 import sys
 import threading
@@ -15,13 +13,12 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from ipywidgets.embed import embed_minimal_html
 from playwright.sync_api import Browser, Page, Route, expect
 
-from book.serve import SiteHandler, SiteServer
+from book.serve import CompressingHandler, SiteServer
 from icl_lib.recipes import parts
 from icl_lib.widgets import ConvexExplorer, FrequencyExplorer, MixtureDraws, SelectionExplorer
 
@@ -73,11 +70,11 @@ def test_the_engine_knows_how_large_the_runtime_is(site_dir: Path) -> None:
     assert (site_dir / "live" / path).stat().st_size == int(size)
 
 
-class CarelessHost(SiteHandler):
+class CarelessHost(CompressingHandler):
     """A host that knows few types of files, takes + for a space, as S3 does, and compresses all it sends."""
 
     extensions_map = {  # noqa: RUF012 - the base class's own attribute
-        **SiteHandler.extensions_map,
+        **CompressingHandler.extensions_map,
         ".mjs": "application/octet-stream",
         ".wasm": "application/octet-stream",
         ".onnx": "text/plain",
@@ -86,18 +83,6 @@ class CarelessHost(SiteHandler):
 
     def translate_path(self, path: str) -> str:
         return super().translate_path(path.replace("+", " "))
-
-    def send_head(self) -> Any:
-        file = Path(self.translate_path(urlsplit(self.path).path))
-        if not file.is_file():
-            return super().send_head()
-        body = gzip.compress(file.read_bytes(), 1)
-        self.send_response(200)
-        self.send_header("Content-Type", self.guess_type(file))
-        self.send_header("Content-Encoding", "gzip")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        return io.BytesIO(body)
 
 
 @pytest.fixture

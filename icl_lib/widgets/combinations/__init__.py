@@ -261,6 +261,7 @@ class ConvexExplorer(Explorer):
     def __init__(
         self, *, model: str | os.PathLike[str] | Transformer | None = None, **traits: Any
     ) -> None:
+        self._priors: dict[str, FunctionClass | None] = {}
         super().__init__(**traits)
         for name in self.models:
             self.take(name, dim=1)

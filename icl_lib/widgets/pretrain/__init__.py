@@ -42,7 +42,7 @@ ANSWERS = ("errors", "curves", "floor", "bayes")
 
 
 class PretrainExplorer(LiveWidget):
-    """A small transformer, pretrained before the reader's eyes, beside exact Bayes for the mixture of the moment.
+    """A transformer, pretrained before the reader's eyes, beside exact Bayes for the mixture of the moment.
 
     Args:
         weights: relative weight of each of `icl_lib.pretraining.CLASSES`, in [0, 1], not all zero; the front end
@@ -107,19 +107,13 @@ class PretrainExplorer(LiveWidget):
             )
         return weights
 
-    @traitlets.validate("total")
-    def _known(self, proposal: Any) -> int:
-        total: int = proposal["value"]
-        if total not in STEPS:
-            raise ValueError(f"total must be one of {', '.join(map(str, STEPS))}, got {total!r}")
-        return total
-
-    @traitlets.validate("size")
-    def _trained(self, proposal: Any) -> str:
-        size: str = proposal["value"]
-        if size not in CONFIGS:
-            raise ValueError(f"size must be one of {', '.join(CONFIGS)}, got {size!r}")
-        return size
+    @traitlets.validate("total", "size")
+    def _offered(self, proposal: Any) -> Any:
+        name, value = proposal["trait"].name, proposal["value"]
+        known = {"total": STEPS, "size": CONFIGS}[name]
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, got {value!r}")
+        return value
 
     _in_range = within({"seed": (0, 2**32 - 1)})
 
